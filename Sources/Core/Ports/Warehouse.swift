@@ -1,0 +1,49 @@
+/// What one warehouse transaction adds.
+package struct WarehouseCommit: Sendable {
+  package var events: [EventBatch]
+  package var quarantined: [QuarantinedRecord]
+  /// Rows for platform tables (`model_logs`, `drift_scores`, `ingested_files`, …) by table name; columns are matched by name.
+  package var rows: [(table: String, batch: ColumnBatch)]
+
+  package init(
+    events: [EventBatch] = [], quarantined: [QuarantinedRecord] = [],
+    rows: [(table: String, batch: ColumnBatch)] = []
+  ) {
+    self.events = events
+    self.quarantined = quarantined
+    self.rows = rows
+  }
+}
+
+/// Every event and prediction, for ever; columns in, columns out.
+///
+/// Guarantees: a commit is durable and visible as a whole once it has returned, or not at all; reads see a consistent state and
+/// never wait for the writer. Blocking work happens on the implementation's own threads.
+package protocol Warehouse: Sendable {
+  /// Creates what the sources need (tables `events_<source>`, new columns); never drops data.
+  func prepare(_ sources: [SourceDefinition]) async throws
+  /// Adds one commit as one transaction.
+  func commit(_ commit: WarehouseCommit) async throws
+  /// A transaction over many batches: all of `body`'s appends become visible together, or none if it throws.
+  func transaction<Result: Sendable>(
+    _ body: @escaping @Sendable (any WarehouseAppender) throws -> Result
+  ) async throws -> Result
+  /// Streams the rows of a read-only query in batches of at most a few thousand rows, in order, on one of the reader threads.
+  ///
+  /// `body` runs on that thread; a throw ends the query. Result columns map to the five column types.
+  func stream(
+    _ sql: String, _ parameters: [Value],
+    _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
+  ) async throws
+  /// Runs maintenance statements (erase, retention) on the writer.
+  func execute(_ sql: String, _ parameters: [Value]) async throws
+  /// Folds the log into the file and closes it.
+  func close() async throws
+}
+
+/// Appends within one transaction; used on the writer's thread only.
+package protocol WarehouseAppender {
+  func append(_ events: EventBatch) throws
+  func append(_ records: [QuarantinedRecord]) throws
+  func append(_ batch: ColumnBatch, to table: String) throws
+}

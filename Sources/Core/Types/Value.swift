@@ -1,0 +1,46 @@
+/// The type of a column, a feature or a request input.
+package enum ColumnType: String, Sendable, Codable, CaseIterable {
+  case bool, int64, double, string, timestamp
+
+  package var isNumeric: Bool { self == .int64 || self == .double }
+}
+
+/// One typed value; `null` is an observation of nothing.
+package enum Value: Hashable, Sendable {
+  case null
+  case bool(Bool)
+  case int64(Int64)
+  case double(Double)
+  case string(String)
+  case timestamp(Timestamp)
+
+  package var isNull: Bool { if case .null = self { true } else { false } }
+
+  package var type: ColumnType? {
+    switch self {
+    case .null: nil
+    case .bool: .bool
+    case .int64: .int64
+    case .double: .double
+    case .string: .string
+    case .timestamp: .timestamp
+    }
+  }
+
+  /// The number this value stands for (true is 1), nil for null, text and times.
+  package var number: Double? {
+    switch self {
+    case .bool(let value): value ? 1 : 0
+    case .int64(let value): Double(value)
+    case .double(let value): value
+    case .null, .string, .timestamp: nil
+    }
+  }
+}
+
+/// Why a feature has the value it has; one is never given for another (semantics §8).
+package enum FeatureStatus: String, Sendable, Codable {
+  case present, null
+  case notFound = "not_found"
+  case expired
+}

@@ -1,0 +1,102 @@
+/// What a view keeps online for each entity key: latest columns and tiles, addressed by position.
+///
+/// Made once from a `ViewDefinition`; features that aggregate the same column under the same filter share a slot, slots of the
+/// same resolution share a tile ring.
+package struct ViewLayout: Sendable, Equatable {
+  /// One distinct (column, filter): what a tile aggregates.
+  package struct Slot: Sendable, Hashable {
+    /// Nil counts events.
+    package var column: String?
+    package var filter: Expression?
+  }
+
+  /// The slots that are kept in tiles of one resolution.
+  package struct Ring: Sendable, Equatable {
+    package var resolution: Span
+    /// The longest window read from it: tiles older than this plus one resolution are dropped.
+    package var horizon: Span
+    /// Indices into `slots`.
+    package var slots: [Int]
+  }
+
+  package enum Reader: Sendable, Equatable {
+    /// An index into `latestColumns`.
+    case latest(Int, ttl: Span?)
+    /// `slot` is the position inside the ring's tile.
+    case window(ring: Int, slot: Int, WindowDefinition)
+    case derived(Expression)
+  }
+
+  package var view: String
+  package var source: String
+  package var keyColumns: [String]
+  package var keyTypes: [ColumnType]
+  /// Source columns whose newest observation is kept, with their types.
+  package var latestColumns: [ColumnDefinition]
+  package var slots: [Slot]
+  package var rings: [Ring]
+  /// How each feature of the view is read, in the view's order.
+  package var readers: [(name: String, type: ColumnType, reader: Reader)]
+
+  package static func == (a: ViewLayout, b: ViewLayout) -> Bool {
+    a.view == b.view && a.source == b.source && a.keyColumns == b.keyColumns
+      && a.latestColumns == b.latestColumns && a.slots == b.slots && a.rings == b.rings
+      && a.readers.elementsEqual(b.readers) {
+        $0.name == $1.name && $0.type == $1.type && $0.reader == $1.reader
+      }
+  }
+
+  package init(view: ViewDefinition, entity: EntityDefinition, source: SourceDefinition) {
+    self.view = view.name
+    self.source = source.name
+    keyColumns = entity.key
+    keyTypes = entity.key.map { source.column($0)?.type ?? .string }
+    latestColumns = []
+    slots = []
+    rings = []
+    readers = []
+    for feature in view.features {
+      let reader: Reader =
+        switch feature.kind {
+        case .latest(let column, let ttl):
+          .latest(latestIndex(of: column, type: source.column(column)?.type ?? .double), ttl: ttl)
+        case .window(let window): windowReader(window)
+        case .derived(let expression): .derived(expression)
+        }
+      readers.append((feature.name, feature.type, reader))
+    }
+  }
+
+  private mutating func latestIndex(of column: String, type: ColumnType) -> Int {
+    if let index = latestColumns.firstIndex(where: { $0.name == column }) { return index }
+    latestColumns.append(ColumnDefinition(name: column, type: type))
+    return latestColumns.count - 1
+  }
+
+  private mutating func windowReader(_ window: WindowDefinition) -> Reader {
+    let slot = Slot(column: window.column, filter: window.filter)
+    let slotIndex: Int
+    if let found = slots.firstIndex(of: slot) {
+      slotIndex = found
+    } else {
+      slots.append(slot)
+      slotIndex = slots.count - 1
+    }
+    let ringIndex: Int
+    if let found = rings.firstIndex(where: { $0.resolution == window.resolution }) {
+      ringIndex = found
+      rings[found].horizon = max(rings[found].horizon, window.length)
+    } else {
+      rings.append(Ring(resolution: window.resolution, horizon: window.length, slots: []))
+      ringIndex = rings.count - 1
+    }
+    let position: Int
+    if let found = rings[ringIndex].slots.firstIndex(of: slotIndex) {
+      position = found
+    } else {
+      rings[ringIndex].slots.append(slotIndex)
+      position = rings[ringIndex].slots.count - 1
+    }
+    return .window(ring: ringIndex, slot: position, window)
+  }
+}
