@@ -20,6 +20,7 @@ func product(_ name: String, _ package: String) -> Target.Dependency {
 }
 
 let log = product("Logging", "swift-log")
+let metrics = product("Metrics", "swift-metrics")
 let nio = [product("NIOCore", "swift-nio"), product("NIOPosix", "swift-nio")]
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
 
@@ -44,6 +45,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-crypto", "3.12.3"..<"5.0.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -66,18 +68,18 @@ let package = Package(
       ]),
     target("Catalog", ["Core", product("GRDB", "GRDB.swift"), product("Yams", "Yams"), log]),
     target(
-      "Workers", ["Core", "Wire", log, lifecycle, product("SwiftProtobuf", "swift-protobuf")] + nio),
-    target("Features", ["Core", "Workers", log, product("DequeModule", "swift-collections")]),
-    target("Serving", ["Core", "Workers", "Features", log]),
-    target("Monitoring", ["Core", log]),
-    target("Jobs", ["Core", "Workers", product("GRDB", "GRDB.swift"), log, lifecycle]),
+      "Workers", ["Core", "Wire", log, metrics, lifecycle, product("SwiftProtobuf", "swift-protobuf")] + nio),
+    target("Features", ["Core", "Workers", log, metrics, product("DequeModule", "swift-collections")]),
+    target("Serving", ["Core", "Workers", "Features", log, metrics]),
+    target("Monitoring", ["Core", log, metrics]),
+    target("Jobs", ["Core", "Workers", product("GRDB", "GRDB.swift"), log, metrics, lifecycle]),
     target("EmbeddedBackend", path: "Sources/Backends/Embedded", ["Core", log, product("Crypto", "swift-crypto")]),
     target("DuckDBBackend", path: "Sources/Backends/DuckDB", ["Core", "CDuckDB", log]),
     target(
       "Server",
       [
         "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
-        "EmbeddedBackend", "DuckDBBackend", log, lifecycle,
+        "EmbeddedBackend", "DuckDBBackend", log, metrics, lifecycle,
         product("Hummingbird", "hummingbird"), product("GRPCCore", "grpc-swift-2"),
         product("GRPCProtobuf", "grpc-swift-protobuf"),
         product("GRPCNIOTransportHTTP2", "grpc-swift-nio-transport"),

@@ -46,12 +46,28 @@ package protocol OnlineStore: Sendable {
 
 /// The ability to write the whole state to a file and to be restored from it.
 package protocol SnapshottingOnlineStore: OnlineStore {
-  /// Writes every view with `position` (source name → last applied sequence), atomically and synced to disk.
+  /// The states of all views at this moment, to be written while reads and writes go on.
   ///
-  /// The caller keeps writes away meanwhile; reads go on.
-  func writeSnapshot(to path: String, position: [String: Int64]) async throws
+  /// The caller keeps writes away until this has returned, which takes no longer than a read, so that `position`
+  /// (source name → last applied sequence) is what the states contain.
+  func capture(position: [String: Int64]) async throws -> any CapturedOnlineState
   /// Loads the views that were prepared and whose layout is the one of the file.
   ///
+  /// A file that is missing, cut short, damaged or of another version is no error: views that it does not hold whole are
+  /// left out.
   /// - Returns: per restored view the sequence of its source up to which it is complete; empty where there is no usable file.
   func restoreSnapshot(from path: String) async throws -> [String: Int64]
+}
+
+/// The states of one moment, kept aside until they are written.
+package protocol CapturedOnlineState: Sendable {
+  /// Writes the file atomically: after a kill at any instant there is the old file or the whole new one, synced to disk.
+  func write(to path: String) async throws
+}
+
+extension SnapshottingOnlineStore {
+  /// Writes every view with `position`; the caller keeps writes away until it has returned.
+  package func writeSnapshot(to path: String, position: [String: Int64]) async throws {
+    try await capture(position: position).write(to: path)
+  }
 }

@@ -29,10 +29,10 @@ package struct TileRing: Sendable, Equatable {
   package var partials: [Partial] = []
   package var width: Int
 
-  package init(width: Int) { self.width = width }
+  @inlinable package init(width: Int) { self.width = width }
 
   /// The position of tile `index`, made (empty) where it was not there.
-  package mutating func position(of index: Int64) -> Int {
+  @inlinable package mutating func position(of index: Int64) -> Int {
     if let last = indices.last {
       if last == index { return indices.count - 1 }
       if last < index {
@@ -51,13 +51,13 @@ package struct TileRing: Sendable, Equatable {
     return found
   }
 
-  private mutating func appendTile(_ index: Int64) {
+  @inlinable mutating func appendTile(_ index: Int64) {
     indices.append(index)
     for _ in 0..<width { partials.append(Partial()) }
   }
 
   /// The first position whose tile is not before `index`.
-  package func lowerBound(_ index: Int64) -> Int {
+  @inlinable package func lowerBound(_ index: Int64) -> Int {
     var low = 0
     var high = indices.count
     while low < high {
@@ -68,7 +68,7 @@ package struct TileRing: Sendable, Equatable {
   }
 
   /// Merges slot `slot` of the tiles from `first` through `last` into `partial`.
-  package func merge(slot: Int, from first: Int64, through last: Int64, into partial: inout Partial) {
+  @inlinable package func merge(slot: Int, from first: Int64, through last: Int64, into partial: inout Partial) {
     var position = lowerBound(first)
     while position < indices.count, indices[position] <= last {
       partial.merge(partials[position * width + slot])
@@ -77,7 +77,7 @@ package struct TileRing: Sendable, Equatable {
   }
 
   /// Drops the tiles before `index`; does its work rarely, so that it costs nothing on average.
-  package mutating func drop(before index: Int64) {
+  @inlinable package mutating func drop(before index: Int64) {
     guard let first = indices.first, first < index else { return }
     let count = lowerBound(index)
     guard count == indices.count || count >= 8 else { return }

@@ -2,7 +2,7 @@
 ///
 /// The sum is compensated (Neumaier 1974), so that it does not depend on the order of arrival beyond 1e-9 relative.
 /// Nothing is ever subtracted from a partial.
-package struct Partial: Sendable, Hashable {
+package struct Partial: Sendable, Hashable, BitwiseCopyable {
   package var count: Int64
   package var sum: Double
   package var compensation: Double

@@ -1,0 +1,156 @@
+import CDuckDB
+import Core
+
+/// A connection, used by one thread at a time; only `interrupt` may be called from others.
+final class DuckDBConnection: @unchecked Sendable {
+  private var handle: duckdb_connection?
+  private let database: DuckDBDatabase
+
+  init(_ handle: duckdb_connection, of database: DuckDBDatabase) {
+    self.handle = handle
+    self.database = database
+  }
+
+  deinit { close() }
+
+  func close() {
+    guard handle != nil else { return }
+    duckdb_disconnect(&handle)
+    handle = nil
+  }
+
+  /// Makes the running statement fail soon; does nothing where none runs.
+  func interrupt() {
+    if let handle { duckdb_interrupt(handle) }
+  }
+
+  /// The raw handle, valid while the connection is.
+  func open() throws -> duckdb_connection {
+    guard let handle else {
+      throw PlatformError(.unavailable, "The warehouse is closed; start the platform again.")
+    }
+    return handle
+  }
+
+  /// Runs statements without parameters, several where they are separated by `;`, and drops their results.
+  func run(_ sql: String, doing action: @autoclosure () -> String = "Warehouse statement") throws {
+    var result = duckdb_result()
+    defer { duckdb_destroy_result(&result) }
+    if duckdb_query(try open(), sql, &result) != DuckDBSuccess {
+      throw result.error(doing: action())
+    }
+  }
+
+  /// Runs one statement with bound parameters and drops its result.
+  func execute(_ sql: String, _ parameters: [Value] = []) throws {
+    try withStatement(sql) { statement in
+      try bind(parameters, to: statement)
+      var result = duckdb_result()
+      defer { duckdb_destroy_result(&result) }
+      if duckdb_execute_prepared(statement, &result) != DuckDBSuccess {
+        throw result.error(doing: "Warehouse statement")
+      }
+    }
+  }
+
+  /// Runs one statement and hands its rows over batch by batch while it is still running.
+  func stream(
+    _ sql: String, _ parameters: [Value], onlyReading: Bool = false,
+    _ body: (borrowing ColumnBatch) throws -> Void
+  ) throws {
+    try withStatement(sql) { statement in
+      let kind = duckdb_prepared_statement_type(statement)
+      if onlyReading, kind != DUCKDB_STATEMENT_TYPE_SELECT, kind != DUCKDB_STATEMENT_TYPE_EXPLAIN {
+        throw PlatformError(
+          .invalidArgument,
+          "Only queries can be run here (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), not statements that change something.")
+      }
+      try bind(parameters, to: statement)
+      var result = duckdb_result()
+      defer { duckdb_destroy_result(&result) }
+      if duckdb_execute_prepared_streaming(statement, &result) != DuckDBSuccess {
+        throw result.error(doing: "Query")
+      }
+      let decoder = try ChunkDecoder(&result)
+      while true {
+        var chunk = duckdb_fetch_chunk(result)
+        guard chunk != nil else { break }
+        defer { duckdb_destroy_data_chunk(&chunk) }
+        let batch = try decoder.decode(chunk)
+        if batch.count > 0 { try body(batch) }
+      }
+      if let text = duckdb_result_error(&result), text.pointee != 0 {
+        throw result.error(doing: "Query")
+      }
+    }
+  }
+
+  /// Like `Warehouse.query`, for use on this connection's thread.
+  func query<Row: Decodable>(
+    _ sql: String, _ parameters: [Value] = [], as type: Row.Type = Row.self
+  ) throws -> [Row] {
+    var rows: [Row] = []
+    try stream(sql, parameters) { rows += try RowDecoder($0).decode(type) }
+    return rows
+  }
+
+  /// Runs `body` between BEGIN and COMMIT; any failure rolls back and is rethrown.
+  func transaction<Output>(readOnly: Bool = false, _ body: () throws -> Output) throws -> Output {
+    try run(readOnly ? "BEGIN TRANSACTION READ ONLY" : "BEGIN TRANSACTION", doing: "Begin")
+    do {
+      let output = try body()
+      try run("COMMIT", doing: "Commit")
+      return output
+    } catch {
+      // A failed COMMIT has ended the transaction already, and then there is nothing to roll back.
+      try? run("ROLLBACK")
+      throw error
+    }
+  }
+
+  private func withStatement(_ sql: String, _ body: (duckdb_prepared_statement) throws -> Void)
+    throws
+  {
+    var statement: duckdb_prepared_statement?
+    defer { duckdb_destroy_prepare(&statement) }
+    guard duckdb_prepare(try open(), sql, &statement) == DuckDBSuccess, let statement else {
+      let message = duckdb_prepare_error(statement).map { String(cString: $0) } ?? "unknown error"
+      throw PlatformError.duckDB(DUCKDB_ERROR_BINDER, message, doing: "Query")
+    }
+    try body(statement)
+  }
+
+  private func bind(_ parameters: [Value], to statement: duckdb_prepared_statement) throws {
+    let expected = duckdb_nparams(statement)
+    guard Int(expected) == parameters.count else {
+      throw PlatformError(
+        .invalidArgument,
+        "The query has \(expected) parameters, \(parameters.count) were given; write one `?` for each.")
+    }
+    for (offset, value) in parameters.enumerated() {
+      let index = idx_t(offset + 1)
+      let state =
+        switch value {
+        case .null: duckdb_bind_null(statement, index)
+        case .bool(let value): duckdb_bind_boolean(statement, index, value)
+        case .int64(let value): duckdb_bind_int64(statement, index, value)
+        case .double(let value): duckdb_bind_double(statement, index, value)
+        case .string(let value):
+          duckdb_bind_varchar_length(statement, index, value, idx_t(value.utf8.count))
+        case .timestamp(let value):
+          duckdb_bind_timestamp(statement, index, duckdb_timestamp(micros: value.microseconds))
+        }
+      guard state == DuckDBSuccess else {
+        throw PlatformError(
+          .invalidArgument, "Parameter \(index) of the query could not be bound; check its type.")
+      }
+    }
+  }
+}
+
+extension duckdb_result {
+  mutating func error(doing action: String) -> PlatformError {
+    let message = duckdb_result_error(&self).map { String(cString: $0) } ?? "unknown error"
+    return .duckDB(duckdb_result_error_type(&self), message, doing: action)
+  }
+}

@@ -1,0 +1,225 @@
+import Core
+
+/// The states of the entity keys of one shard of a view.
+///
+/// A state is changed where it stands: its arrays are copied only where a reader or a snapshot still holds them, and
+/// then once.
+struct MemoryTable: Sendable {
+  private(set) var positions: [EntityKey: Int32] = [:]
+  private(set) var states: ContiguousArray<EntityState> = []
+  /// The positions of states with pending events.
+  private var withPending: Set<Int32> = []
+  /// When the earliest pending event's time comes.
+  private var nextPending = Int64.max
+
+  var count: Int { states.count }
+
+  func state(of key: EntityKey) -> EntityState? {
+    guard let position = positions[key] else { return nil }
+    return states[Int(position)]
+  }
+
+  mutating func reserve(_ count: Int) {
+    positions.reserveCapacity(count)
+    states.reserveCapacity(count)
+  }
+
+  /// Takes a restored state; false where the key is there already.
+  mutating func insert(_ state: EntityState, for key: EntityKey) -> Bool {
+    let position = Int32(states.count)
+    guard positions.updateValue(position, forKey: key) == nil else { return false }
+    states.append(state)
+    if let earliest = state.pending.map(\.eventTimestamp).min() {
+      withPending.insert(position)
+      nextPending = min(nextPending, earliest)
+    }
+    return true
+  }
+}
+
+// MARK: Applying
+
+/// What all the shards of one write share.
+struct MemoryWrite {
+  let write: OnlineWrite
+  let layout: ViewLayout
+  /// An empty state, whose arrays new states share until they are first changed.
+  let blank: EntityState
+  let now: Int64
+  /// Per ring the tile before which nothing is read any more.
+  let firstTiles: [Int64]
+}
+
+extension MemoryTable {
+  /// Merges `rows` of a write in.
+  mutating func apply(_ shared: MemoryWrite, rows: ArraySlice<Int32>) {
+    if nextPending <= shared.now { mergePending(shared) }
+    let places = places(of: rows, shared)
+    for column in shared.write.latest.indices {
+      mergeLatest(column: column, shared.write, rows: rows, places: places)
+    }
+    for ring in shared.layout.rings.indices {
+      mergeTiles(ring: ring, shared, rows: rows, places: places)
+    }
+  }
+
+  /// Where each row's state stands; −1 for a row that was put aside because it is dated after now.
+  private mutating func places(of rows: ArraySlice<Int32>, _ shared: MemoryWrite) -> [Int32] {
+    var places = [Int32](repeating: -1, count: rows.count)
+    let write = shared.write
+    var next = 0
+    for row in rows {
+      let row = Int(row)
+      let place = place(of: write.keys[row], blank: shared.blank)
+      let time = write.eventTimestamps[row]
+      if time > shared.now {
+        states[Int(place)].pending.append(PendingEvent(write, row: row))
+        withPending.insert(place)
+        nextPending = min(nextPending, time)
+      } else {
+        places[next] = place
+        if states[Int(place)].newestEvent < time { states[Int(place)].newestEvent = time }
+      }
+      next += 1
+    }
+    return places
+  }
+
+  private mutating func place(of key: EntityKey, blank: EntityState) -> Int32 {
+    if let position = positions[key] { return position }
+    let position = Int32(states.count)
+    positions[key] = position
+    states.append(blank)
+    return position
+  }
+
+  private mutating func mergePending(_ shared: MemoryWrite) {
+    nextPending = .max
+    for position in withPending {
+      let earliest = states[Int(position)].mergePending(
+        through: shared.now, layout: shared.layout, firstTiles: shared.firstTiles)
+      if let earliest {
+        nextPending = min(nextPending, earliest)
+      } else {
+        withPending.remove(position)
+      }
+    }
+  }
+
+  private mutating func mergeLatest(
+    column: Int, _ write: OnlineWrite, rows: ArraySlice<Int32>, places: [Int32]
+  ) {
+    let presence = write.latest[column].presence
+    switch write.latest[column].values {
+    case .bool(let all):
+      mergeLatest(column, write, rows, places, presence) { .bool(all[$0]) }
+    case .int64(let all):
+      mergeLatest(column, write, rows, places, presence) { .int64(all[$0]) }
+    case .double(let all):
+      mergeLatest(column, write, rows, places, presence) { .double(all[$0]) }
+    case .string(let all):
+      mergeLatest(column, write, rows, places, presence) { .string(all[$0]) }
+    case .timestamp(let all):
+      mergeLatest(column, write, rows, places, presence) {
+        .timestamp(Timestamp(microseconds: all[$0]))
+      }
+    }
+  }
+
+  @inline(__always)
+  private mutating func mergeLatest(
+    _ column: Int, _ write: OnlineWrite, _ rows: ArraySlice<Int32>, _ places: [Int32],
+    _ presence: [UInt8]?, value: (Int) -> Value
+  ) {
+    states.withUnsafeMutableBufferPointer { states in
+      var next = 0
+      for row in rows {
+        let row = Int(row)
+        let place = Int(places[next])
+        next += 1
+        guard place >= 0 else { continue }
+        let cellPresence = presence?[row] ?? Presence.present.rawValue
+        guard cellPresence != Presence.absent.rawValue else { continue }
+        let time = write.eventTimestamps[row]
+        if let cell = states[place].latest[column],
+          !cell.isOlder(
+            thanEvent: time, createdAt: write.createdAt[row], sequence: write.sequences[row])
+        {
+          continue
+        }
+        states[place].latest[column] = LatestCell(
+          value: cellPresence == Presence.present.rawValue ? value(row) : .null,
+          eventTimestamp: time, createdAt: write.createdAt[row], sequence: write.sequences[row])
+      }
+    }
+  }
+
+  private mutating func mergeTiles(
+    ring: Int, _ shared: MemoryWrite, rows: ArraySlice<Int32>, places: [Int32]
+  ) {
+    let resolution = shared.layout.rings[ring].resolution.microseconds
+    let firstTile = shared.firstTiles[ring]
+    let width = shared.layout.rings[ring].slots.count
+    let cells = cells(of: shared.layout.rings[ring].slots, shared.write, rows: rows)
+    states.withUnsafeMutableBufferPointer { states in
+      cells.withUnsafeBufferPointer { cells in
+        var next = -1
+        for row in rows {
+          next += 1
+          let place = Int(places[next])
+          guard place >= 0 else { continue }
+          let tile = floorMultiple(shared.write.eventTimestamps[Int(row)], resolution) / resolution
+          guard tile >= firstTile else { continue }
+          let row = UnsafeBufferPointer(rebasing: cells[next * width..<(next + 1) * width])
+          states[place].rings[ring].add(row, to: tile, droppingBefore: firstTile)
+        }
+      }
+    }
+  }
+
+  /// The values of some slots, row after row.
+  private func cells(
+    of slots: [Int], _ write: OnlineWrite, rows: ArraySlice<Int32>
+  ) -> [Double] {
+    let width = slots.count
+    return [Double](unsafeUninitializedCapacity: rows.count * width) { buffer, count in
+      for (offset, slot) in slots.enumerated() {
+        write.slots[slot].withUnsafeBufferPointer { values in
+          var target = offset
+          for row in rows {
+            buffer.initializeElement(at: target, to: values[Int(row)])
+            target += width
+          }
+        }
+      }
+      count = rows.count * width
+    }
+  }
+}
+
+extension TileRing {
+  /// Takes one event's slot values in (NaN is no observation); an event without any leaves no tile.
+  @inline(__always)
+  fileprivate mutating func add(
+    _ values: UnsafeBufferPointer<Double>, to tile: Int64, droppingBefore firstTile: Int64
+  ) {
+    guard values.contains(where: { !$0.isNaN }) else { return }
+    if let oldest = indices.first, oldest < firstTile { drop(before: firstTile) }
+    let base = position(of: tile) * values.count
+    partials.withUnsafeMutableBufferPointer { partials in
+      for slot in 0..<values.count where !values[slot].isNaN {
+        partials[base + slot].add(values[slot])
+      }
+    }
+  }
+}
+
+extension PendingEvent {
+  fileprivate init(_ write: OnlineWrite, row: Int) {
+    self.init(
+      eventTimestamp: write.eventTimestamps[row], createdAt: write.createdAt[row],
+      sequence: write.sequences[row],
+      latest: write.latest.map { $0.presence(at: row) == .absent ? nil : $0[row] },
+      slots: write.slots.map { $0[row].isNaN ? nil : $0[row] })
+  }
+}

@@ -1,0 +1,208 @@
+import Core
+import Foundation
+
+/// A source as it was read: its definition, and what its names stand for.
+struct SourceScope {
+  var definition: SourceDefinition
+  /// Every declared column; nil for one whose type is in error.
+  var columnTypes: [String: ColumnType?]
+
+  /// The type of a record field: a column, the event time or the event id.
+  func fieldType(_ name: String) -> ColumnType?? {
+    if let type = columnTypes[name] { return type }
+    if name == definition.eventTime { return .some(.timestamp) }
+    if name == definition.eventID { return .some(.string) }
+    return nil
+  }
+
+  var fields: [String] {
+    columnTypes.keys.sorted() + [definition.eventTime]
+      + (definition.eventID.map { [$0] } ?? [])
+  }
+}
+
+/// Reads `sources:`.
+struct SourceSection {
+  private static let keys = [
+    "event_time", "zone", "event_id", "columns", "checks", "transform", "retention",
+  ]
+  private static let laterKeys = ["kafka"]
+
+  let diagnostics: Diagnostics
+  let fileExists: (String) -> Bool
+
+  func read(_ section: MappingReader?) -> [SourceScope] {
+    (section?.named("source") ?? []).compactMap { name, value in
+      guard let mapping = value.mapping(of: value.what, known: nil, at: name.place) else {
+        return nil
+      }
+      mapping.refuseKeys(except: Self.keys, later: Self.laterKeys)
+      return source(name.value, mapping)
+    }
+  }
+
+  private func source(_ name: String, _ mapping: MappingReader) -> SourceScope {
+    let eventTime = mapping.required("event_time", "the field that says when the event happened")?
+      .name("field")
+    let eventID = mapping["event_id"]?.name("field")
+    let columns = columns(mapping, eventTime: eventTime?.value)
+    check(eventTime, is: [.timestamp], in: columns)
+    check(eventID, is: [.string, .int64], in: columns)
+    if let eventID, eventID.value == eventTime?.value {
+      diagnostics.report(
+        "'event_id' of \(mapping.noun) is the event time; an id must tell events apart",
+        at: eventID.place)
+    }
+    // The event time is stored as `event_timestamp` anyway, so a column of that name is not one more.
+    let own = columns.filter { $0.name != eventTime?.value || !isReserved($0.name) }
+    let definition = SourceDefinition(
+      name: name, eventTime: eventTime?.value ?? "",
+      zone: mapping["zone"]?.zone(), eventID: eventID?.value,
+      columns: own.compactMap { column in
+        column.type.map { ColumnDefinition(name: column.name, type: $0) }
+      },
+      checks: checks(mapping, columns),
+      transform: mapping["transform"]?.codeReference(fileExists),
+      retention: mapping["retention"]?.span()?.value)
+    return SourceScope(
+      definition: definition,
+      columnTypes: Dictionary(own.map { ($0.name, isReserved($0.name) ? nil : $0.type) }) {
+        first, _ in first
+      })
+  }
+
+  private func isReserved(_ column: String) -> Bool { NameRules.reservedColumns.contains(column) }
+
+  private typealias ReadColumn = (name: String, type: ColumnType?)
+
+  private func columns(_ mapping: MappingReader, eventTime: String?) -> [ReadColumn] {
+    guard
+      let section = mapping.required("columns", "the typed fields of a record")?
+        .mapping(of: "columns of \(mapping.noun)", known: nil)
+    else { return [] }
+    if section.entries.isEmpty {
+      section.report("\(section.noun): there must be at least one column")
+    }
+    return section.named("column").map { name, value in
+      if isReserved(name.value), name.value != eventTime {
+        section.report(
+          "the column name '\(name.value)' is reserved: the platform adds that column itself; choose another",
+          at: name.place)
+      }
+      return (name.value, value.columnType())
+    }
+  }
+
+  private func check(_ field: Located<String>?, is types: [ColumnType], in columns: [ReadColumn]) {
+    guard let field, let type = columns.first(where: { $0.name == field.value })?.type,
+      !types.contains(type)
+    else { return }
+    let wanted = types.map(\.rawValue).joined(separator: " or ")
+    diagnostics.report(
+      "the column '\(field.value)' is \(type.rawValue); to be used here it must be \(wanted)",
+      at: field.place)
+  }
+
+  private func checks(_ mapping: MappingReader, _ columns: [ReadColumn]) -> [ColumnCheck] {
+    guard
+      let section = mapping["checks"]?.mapping(of: "checks of \(mapping.noun)", known: nil)
+    else { return [] }
+    return section.entries.compactMap { entry in
+      let name = entry.key.text
+      guard let column = columns.first(where: { $0.name == name }) else {
+        section.report(
+          "'\(name)' in \(section.noun) is not a column"
+            + suggestion(for: name, among: columns.map(\.name)), at: entry.key.place)
+        return nil
+      }
+      let reader = NodeReader(entry.value, "the check of '\(name)'", diagnostics)
+      guard
+        let rules = reader.mapping(
+          of: reader.what, known: ["required", "min", "max"], at: entry.key.place)
+      else { return nil }
+      return check(rules, column)
+    }
+  }
+
+  private func check(_ rules: MappingReader, _ column: ReadColumn) -> ColumnCheck {
+    let low = rules["min"]?.number()
+    let high = rules["max"]?.number()
+    if let bound = low ?? high, let type = column.type, !type.isNumeric {
+      rules.report(
+        "'\(column.name)' is \(type.rawValue); min and max are for int64 and double columns",
+        at: bound.place)
+    }
+    if let low, let high, low.value > high.value {
+      rules.report("'min' is above 'max' in \(rules.noun): no value would pass", at: low.place)
+    }
+    if rules.entries.isEmpty { rules.report("\(rules.noun) checks nothing; give required, min or max") }
+    return ColumnCheck(
+      column: column.name, required: rules["required"]?.boolean()?.value ?? false,
+      min: low?.value, max: high?.value)
+  }
+}
+
+extension MappingReader {
+  /// Refuses unknown keys; those of later versions are named as such.
+  func refuseKeys(except known: [String], later: [String]) {
+    for key in keys where later.contains(key) {
+      report("'\(key)' of \(noun) is not available in this version; remove it", at: place(of: key))
+    }
+    refuseKeys(except: known + later)
+  }
+}
+
+extension NodeReader {
+  func columnType() -> ColumnType? {
+    guard let text = text("a type: bool, int64, double, string or timestamp") else { return nil }
+    guard let type = ColumnType(rawValue: text.value) else {
+      report(
+        "\(what) has the unknown type '\(text.value)'"
+          + suggestion(for: text.value, among: ColumnType.allCases.map(\.rawValue)))
+      return nil
+    }
+    return type
+  }
+
+  /// The name of a time zone that this machine knows.
+  func zone() -> String? {
+    guard let text = text("an IANA time zone, like Europe/Vienna") else { return nil }
+    let isName = text.value == "UTC" || text.value.contains("/")
+    guard isName, TimeZone(identifier: text.value) != nil else {
+      let near = nearestName(to: text.value, among: TimeZone.knownTimeZoneIdentifiers)
+      report(
+        "\(what) is '\(text.value)', which is not an IANA time zone"
+          + (near.map { "; did you mean '\($0)'?" } ?? "; write for example Europe/Vienna or UTC"))
+      return nil
+    }
+    return text.value
+  }
+
+  /// `file.py:function`, where the file is in the project's folder.
+  func codeReference(_ fileExists: (String) -> Bool) -> CodeReference? {
+    guard let text = text("a function, like file.py:function") else { return nil }
+    let parts = text.value.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+    guard parts.count == 2, parts[0].hasSuffix(".py"), isPythonName(parts[1]) else {
+      report("\(what) is '\(text.value)'; write it as file.py:function")
+      return nil
+    }
+    guard !parts[0].hasPrefix("/"), !parts[0].split(separator: "/").contains("..") else {
+      report("\(what): the file '\(parts[0])' must be inside the project's folder")
+      return nil
+    }
+    guard fileExists(parts[0]) else {
+      report("\(what): there is no file '\(parts[0])' in the project's folder")
+      return nil
+    }
+    return CodeReference(file: parts[0], function: parts[1])
+  }
+
+  private func isPythonName(_ text: String) -> Bool {
+    guard let first = text.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) else {
+      return false
+    }
+    return text.unicodeScalars.allSatisfy {
+      $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || $0 == "_")
+    }
+  }
+}

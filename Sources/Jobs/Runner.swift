@@ -1,0 +1,85 @@
+import Core
+import Foundation
+import Logging
+
+/// Takes jobs from the queue and runs them, one at a time, holding a lease on each.
+package struct Runner: Sendable {
+  private let queue: JobQueue
+  private let training: TrainingJob
+  private let clock: any WallClock
+  private let owner: String
+  private let lease: Span
+  private let backOff: BackOff
+  private let log: Logger
+
+  package init(
+    queue: JobQueue, training: TrainingJob, clock: any WallClock, owner: String, lease: Span,
+    backOff: BackOff, log: Logger
+  ) {
+    self.queue = queue
+    self.training = training
+    self.clock = clock
+    self.owner = owner
+    self.lease = lease
+    self.backOff = backOff
+    self.log = log
+  }
+
+  /// Runs the job that has waited longest; false when there is none.
+  package func runOne() async throws -> Bool {
+    guard let run = try await queue.claim(owner: owner, lease: lease) else { return false }
+    log.info("job begins", metadata: ["job": "\(run.id)", "attempt": "\(run.attempt)"])
+    do {
+      let version = try await withLease(of: run) {
+        try await training.run(run) { try await queue.report($0, of: run) }
+      }
+      try await queue.apply(
+        .succeed(owner: owner, attempt: run.attempt, version: version.version), to: run.id)
+      log.info(
+        "job completed", metadata: ["job": "\(run.id)", "version": "\(version.version)"])
+    } catch {
+      try await settle(run, after: error)
+    }
+    return true
+  }
+
+  private func settle(_ run: JobRun, after error: any Error) async throws {
+    if error is CancellationError || Task.isCancelled {
+      // The platform stops: the lease is given back at the next start, without counting as the user's failure.
+      log.info("job interrupted", metadata: ["job": "\(run.id)"])
+      return
+    }
+    let failure = error as? PlatformError
+    let retryable = failure?.retryable ?? true
+    try await queue.apply(
+      .fail(
+        owner: owner, attempt: run.attempt, error: "\(error)", retryable: retryable,
+        retryAt: clock.now + backOff.delay(afterAttempt: run.attempt)), to: run.id)
+    log.error("job failed", metadata: ["job": "\(run.id)", "error": "\(error)"])
+  }
+
+  /// Runs `body` while the lease is renewed; a lease that is lost (cancelled, taken over) cancels the body.
+  private func withLease<Result: Sendable>(
+    of run: JobRun, _ body: @escaping @Sendable () async throws -> Result
+  ) async throws -> Result {
+    let (queue, owner, lease, clock) = (queue, owner, lease, clock)
+    return try await withThrowingTaskGroup(of: Result?.self) { group in
+      group.addTask { try await body() }
+      group.addTask {
+        while true {
+          try await Task.sleep(for: Span(microseconds: lease.microseconds / 6).duration)
+          let renewed = try await queue.apply(
+            .renew(owner: owner, attempt: run.attempt, leaseUntil: clock.now + lease), to: run.id)
+          if renewed == nil {
+            throw PlatformError(.cancelled, "job \(run.id) was cancelled or taken over")
+          }
+        }
+      }
+      defer { group.cancelAll() }
+      while let result = try await group.next() {
+        if let result { return result }
+      }
+      throw CancellationError()
+    }
+  }
+}

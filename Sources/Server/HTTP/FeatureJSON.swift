@@ -1,0 +1,102 @@
+import Core
+
+/// Rows of requests and features of answers as JSON, written without intermediate values: the hot path of the REST API.
+enum FeatureJSON {
+  /// `[{"customer_id": 42}, …]` or one object.
+  static func rows(_ json: JSON, field: String) throws -> [RequestRow] {
+    switch json {
+    case .object: return [try row(json, field: field)]
+    case .array(let items): return try items.map { try row($0, field: field) }
+    default:
+      throw PlatformError(
+        .invalidArgument,
+        "'\(field)' must be an object or a list of objects, as in [{\"customer_id\": 42}]")
+    }
+  }
+
+  static func row(_ json: JSON, field: String) throws -> RequestRow {
+    guard case .object(let members) = json else {
+      throw PlatformError(.invalidArgument, "each row of '\(field)' must be an object")
+    }
+    var row = RequestRow(minimumCapacity: members.count)
+    for member in members {
+      guard let value = member.value.scalar else {
+        throw PlatformError(
+          .invalidArgument, "'\(member.key)' in '\(field)' must be a number, text, true, false or null")
+      }
+      row[member.key] = value
+    }
+    return row
+  }
+
+  static func names(_ json: JSON?, field: String) throws -> [String] {
+    guard let items = json?.array, !items.isEmpty else {
+      throw PlatformError(
+        .invalidArgument, "'\(field)' must be a list of names, as in [\"customer_activity.orders_7d\"]")
+    }
+    return try items.map { item in
+      guard let name = item.string else {
+        throw PlatformError(.invalidArgument, "'\(field)' must be a list of names")
+      }
+      return name
+    }
+  }
+
+  /// `{"features": […], "rows": [{"values": […], "statuses": […], "event_timestamps": […]}]}`
+  static func answer(features: [String], rows: [FeatureVector]) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(128 + rows.count * features.count * 64)
+    bytes.append(contentsOf: "{\"features\":[".utf8)
+    separated(features, into: &bytes) { JSON.write($0, into: &$1) }
+    bytes.append(contentsOf: "],\"rows\":[".utf8)
+    separated(rows, into: &bytes) { write($0, into: &$1) }
+    bytes.append(contentsOf: "]}\n".utf8)
+    return bytes
+  }
+
+  private static func write(_ vector: FeatureVector, into bytes: inout [UInt8]) {
+    bytes.append(contentsOf: "{\"values\":[".utf8)
+    separated(vector.values, into: &bytes) { JSON.write($0.value, into: &$1) }
+    bytes.append(contentsOf: "],\"statuses\":[".utf8)
+    separated(vector.values, into: &bytes) { JSON.write($0.status.rawValue, into: &$1) }
+    bytes.append(contentsOf: "],\"event_timestamps\":[".utf8)
+    separated(vector.values, into: &bytes) { write(time: $0.eventTimestamp, into: &$1) }
+    bytes.append(contentsOf: "]}".utf8)
+  }
+
+  private static func write(time: Timestamp?, into bytes: inout [UInt8]) {
+    if let time {
+      JSON.write(time.description, into: &bytes)
+    } else {
+      bytes.append(contentsOf: "null".utf8)
+    }
+  }
+
+  /// `{"name": {"value": …, "status": …, "event_timestamp": …}, …}`
+  static func named(_ names: [String], _ vector: FeatureVector, into bytes: inout [UInt8]) {
+    bytes.append(UInt8(ascii: "{"))
+    for (index, (name, feature)) in zip(names, vector.values).enumerated() {
+      if index > 0 { bytes.append(UInt8(ascii: ",")) }
+      JSON.write(name, into: &bytes)
+      bytes.append(contentsOf: ":{\"value\":".utf8)
+      JSON.write(feature.value, into: &bytes)
+      bytes.append(contentsOf: ",\"status\":\"".utf8)
+      bytes.append(contentsOf: feature.status.rawValue.utf8)
+      bytes.append(contentsOf: "\",\"event_timestamp\":".utf8)
+      write(time: feature.eventTimestamp, into: &bytes)
+      bytes.append(UInt8(ascii: "}"))
+    }
+    bytes.append(UInt8(ascii: "}"))
+  }
+
+  static func separated<Items: Sequence>(
+    _ items: Items, into bytes: inout [UInt8], _ write: (Items.Element, inout [UInt8]) -> Void
+  ) {
+    var first = true
+    for item in items {
+      if !first { bytes.append(UInt8(ascii: ",")) }
+      first = false
+      write(item, &bytes)
+    }
+  }
+}

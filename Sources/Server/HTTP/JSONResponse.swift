@@ -1,0 +1,101 @@
+import Core
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Answers and errors as HTTP: the only place that knows status codes and headers.
+enum JSONResponse {
+  static func ok(_ json: JSON) -> Response { bytes(json.utf8 + [UInt8(ascii: "\n")]) }
+
+  /// An answer that is JSON text already.
+  static func bytes(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
+    Response(
+      status: status, headers: [.contentType: "application/json"],
+      body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+  }
+
+  static func text(_ text: String, contentType: String) -> Response {
+    Response(
+      status: .ok, headers: [.contentType: contentType],
+      body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+  }
+
+  static func failure(_ error: any Error) -> Response {
+    let error = platformError(error)
+    var response = bytes(
+      errorBody(error).utf8 + [UInt8(ascii: "\n")],
+      status: HTTPResponse.Status(code: error.code.mapping.http))
+    if let retryAfter = error.retryAfter {
+      response.headers[.retryAfter] = String(max(1, Int(retryAfter.inSeconds.rounded(.up))))
+    }
+    return response
+  }
+
+  static func errorBody(_ error: PlatformError) -> JSON {
+    var members: [JSON.Member] = [
+      .init("code", .string(error.code.rawValue)), .init("message", .string(error.description)),
+      .init("retryable", .bool(error.retryable)),
+    ]
+    if let retryAfter = error.retryAfter {
+      members.append(.init("retry_after_seconds", .double(retryAfter.inSeconds)))
+    }
+    return .object([.init("error", .object(members))])
+  }
+
+  static func platformError(_ error: any Error) -> PlatformError {
+    switch error {
+    case let error as PlatformError: error
+    case let error as HTTPError:
+      PlatformError(
+        error.status.code == 404 ? .notFound : .invalidArgument,
+        error.body ?? "the request was refused with \(error.status)")
+    case is CancellationError: PlatformError(.cancelled, "the request was cancelled")
+    default: PlatformError(.internalError, "an unexpected failure", cause: error)
+    }
+  }
+}
+
+/// Turns every error of a route into its answer; unknown routes get one too.
+struct ErrorTranslation<Context: RequestContext>: RouterMiddleware {
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    do {
+      return try await next(request, context)
+    } catch let error as HTTPError where error.status == .notFound {
+      return JSONResponse.failure(
+        PlatformError(
+          .notFound,
+          "there is nothing at \(request.method) \(request.uri.path); the API begins at /api/v1"))
+    } catch {
+      return JSONResponse.failure(error)
+    }
+  }
+}
+
+/// Refuses calls without the configured bearer token; health and metrics stay open.
+struct TokenCheck<Context: RequestContext>: RouterMiddleware {
+  let token: String
+
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    let path = request.uri.path
+    if path.hasPrefix("/health") || path == "/metrics" { return try await next(request, context) }
+    guard equalInConstantTime(request.headers[.authorization] ?? "", "Bearer \(token)") else {
+      return JSONResponse.bytes(
+        JSONResponse.errorBody(
+          PlatformError(.failedPrecondition, "send the header Authorization: Bearer TOKEN")
+        ).utf8, status: .unauthorized)
+    }
+    return try await next(request, context)
+  }
+}
+
+/// Compares without telling by its time how much was right.
+func equalInConstantTime(_ a: String, _ b: String) -> Bool {
+  let a = Array(a.utf8)
+  let b = Array(b.utf8)
+  guard a.count == b.count else { return false }
+  return zip(a, b).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+}

@@ -1,0 +1,417 @@
+import Core
+import NIOCore
+import Wire
+
+/// A call that waits for its answer.
+struct WorkItem: Sendable {
+  let id: UInt64
+  let task: WorkerTask
+  let queuedAt: Span
+  let deadline: Span
+  let say: (@Sendable (WorkerLogLine) -> Void)?
+  let reply: @Sendable (Result<WorkerAnswer, PlatformError>) -> Void
+  /// How often a worker was lost with it.
+  var losses = 0
+  /// Set when a batch that it was part of has failed: it must not fail others again.
+  var alone = false
+}
+
+/// The part of a worker's answer that belongs to one call.
+struct WorkerAnswer: Sendable {
+  var result: Martlet_Worker_V1_Result
+  /// The first of the call's rows among the rows of the answer.
+  var firstRow: Int
+  var queue: Span
+  var worker: WorkerID
+}
+
+/// What a worker is doing: one task on the wire, for one call or for several predictions together.
+struct Flight: Sendable {
+  enum Work: Sendable {
+    case items
+    case load(ModelArtifact)
+    case unload(ModelKey)
+  }
+
+  let id: UInt64
+  var work: Work
+  var items: [WorkItem]
+  let sentAt: Span
+  let deadline: Span
+}
+
+/// Which workers there are, what each is doing, and what waits: a value that turns events into effects.
+///
+/// Guarantees: a call is answered exactly once; a prediction runs only where its version is loaded; a worker that serves never
+/// runs anything else, so training cannot delay predictions; a lone request never waits for others.
+struct WorkerRoster: Sendable {
+  enum Effect: Sendable {
+    case spawn(WorkerID, Role)
+    case welcome(WorkerID)
+    case send(WorkerID, Flight)
+    case askToDrain(WorkerID)
+    case kill(WorkerID, WorkerStateMachine.Reason)
+    case answer(WorkItem, Result<WorkerAnswer, PlatformError>)
+    case loaded(@Sendable (Result<Void, PlatformError>) -> Void, Result<Void, PlatformError>)
+    case restarted(WorkerID, String)
+    case warn(String)
+  }
+
+  enum Role: String, Sendable {
+    case serving, general
+  }
+
+  /// A supervised place for one process at a time.
+  struct Slot: Sendable {
+    let role: Role
+    var worker: WorkerID?
+    var machine: WorkerStateMachine?
+    /// In the order of assignment.
+    var assigned: [ModelKey] = []
+    var loaded: Set<ModelKey> = []
+    var toUnload: [ModelKey] = []
+    var flight: Flight?
+    /// Ended processes in a row, and those of them that never said hello.
+    var failures = 0
+    var failedStarts = 0
+    var spoke = false
+    /// What the last process said before it ended.
+    var lastWords = ""
+    var startAt: Span
+    var spawnedAt: Span
+    var idleSince: Span
+    /// Not started again once its process is gone.
+    var retired = false
+    var memory = 0
+
+    var isReady: Bool { machine?.state == .ready }
+  }
+
+  /// A model version that workers were told to hold.
+  struct Assignment: Sendable {
+    var artifact: ModelArtifact
+    var waiting: [@Sendable (Result<Void, PlatformError>) -> Void] = []
+    /// Workers that had it in hand when they were lost, while somebody waits.
+    var losses = 0
+    /// To be dropped as soon as nothing of it waits or runs.
+    var leaving = false
+  }
+
+  let configuration: WorkerConfiguration
+  let chance: @Sendable () -> Double
+  var slots: [Slot] = []
+  var models: [ModelKey: Assignment] = [:]
+  var predictions: [ModelKey: CircularBuffer<WorkItem>] = [:]
+  var general = CircularBuffer<WorkItem>()
+  var growthStopped = false
+  var stopping = false
+  /// Nothing is spawned before the socket is open.
+  var listening = false
+  private var nextWorker: UInt64 = 1
+  private var nextTask: UInt64 = 1
+
+  init(_ configuration: WorkerConfiguration, chance: @escaping @Sendable () -> Double) {
+    self.configuration = configuration
+    self.chance = chance
+  }
+
+  mutating func newWorker() -> WorkerID {
+    defer { nextWorker += 1 }
+    return WorkerID(number: nextWorker)
+  }
+
+  // MARK: Calls
+
+  mutating func submit(_ item: WorkItem, now: Span) -> [Effect] {
+    if stopping {
+      return [.answer(item, .failure(PlatformError(.unavailable, "the platform is stopping")))]
+    }
+    switch item.task {
+    case .predict(let key, _):
+      guard models[key] != nil else { return [.answer(item, .failure(Self.notLoaded(key)))] }
+      if let index = slots.firstIndex(where: { $0.isReady && $0.loaded.contains(key) }) {
+        return send([item], to: index, now: now)
+      }
+      guard predictions[key, default: CircularBuffer()].count < Limits.predictionQueue else {
+        return [.answer(item, .failure(Self.overloaded(key.description)))]
+      }
+      predictions[key, default: CircularBuffer()].append(item)
+      return []
+    case .train, .transform:
+      guard general.count < Limits.predictionQueue else {
+        return [.answer(item, .failure(Self.overloaded("Python tasks")))]
+      }
+      general.append(item)
+      return advance(now: now)
+    }
+  }
+
+  /// Forgets a call whose caller has gone; a training or transform that runs already ends with its worker.
+  mutating func cancel(_ id: UInt64, now: Span) -> [Effect] {
+    let cancelled = Result<WorkerAnswer, PlatformError>.failure(
+      PlatformError(.cancelled, "the caller went away"))
+    for key in Array(predictions.keys) {
+      if let item = Self.remove(id, from: &predictions[key, default: CircularBuffer()]) {
+        return [.answer(item, cancelled)]
+      }
+    }
+    if let item = Self.remove(id, from: &general) { return [.answer(item, cancelled)] }
+    for index in slots.indices {
+      guard let place = slots[index].flight?.items.firstIndex(where: { $0.id == id }),
+        let item = slots[index].flight?.items[place]
+      else { continue }
+      // Rows of a batch are told apart by their place, so a prediction keeps its place and is ignored later.
+      guard slots[index].role == .general else {
+        slots[index].flight?.items[place] = item.detached()
+        return [.answer(item, cancelled)]
+      }
+      slots[index].flight?.items = []
+      return [.answer(item, cancelled)]
+        + handle(.end(.notNeeded, expected: true), at: index, now: now) + settle(now: now)
+    }
+    return []
+  }
+
+  private static func remove(_ id: UInt64, from queue: inout CircularBuffer<WorkItem>) -> WorkItem? {
+    guard let index = queue.firstIndex(where: { $0.id == id }) else { return nil }
+    return queue.remove(at: index)
+  }
+
+  // MARK: Answers
+
+  mutating func answered(
+    _ worker: WorkerID, _ task: UInt64, _ outcome: Result<Martlet_Worker_V1_Result, TaskFault>,
+    now: Span
+  ) -> [Effect] {
+    guard let index = index(of: worker), let flight = slots[index].flight, flight.id == task else {
+      return []
+    }
+    slots[index].flight = nil
+    slots[index].idleSince = now
+    var effects = [Effect]()
+    switch (flight.work, outcome) {
+    case (.load(let artifact), .success):
+      effects += loaded(artifact.key, at: index)
+    case (.load(let artifact), .failure(let fault)):
+      effects += loadFailed(artifact.key, at: index, fault, now: now)
+    case (.unload(let key), _):
+      slots[index].toUnload.removeAll { $0 == key }
+      slots[index].loaded.remove(key)
+    case (.items, .success(let result)):
+      effects += answers(to: flight, result, from: worker)
+    case (.items, .failure(let fault)):
+      effects += failed(flight, fault, at: index)
+    }
+    effects += handle(.answered(task: task), at: index, now: now)
+    return effects + settle(now: now)
+  }
+
+  private func answers(
+    to flight: Flight, _ result: Martlet_Worker_V1_Result, from worker: WorkerID
+  ) -> [Effect] {
+    var row = 0
+    return flight.items.map { item in
+      defer { row += item.rows }
+      let answer = WorkerAnswer(
+        result: result, firstRow: row, queue: flight.sentAt - item.queuedAt, worker: worker)
+      return .answer(item, .success(answer))
+    }
+  }
+
+  private mutating func failed(_ flight: Flight, _ fault: TaskFault, at index: Int) -> [Effect] {
+    if case .notLoaded = fault.kind, case .predict(let key, _)? = flight.items.first?.task {
+      // The worker knows better what it holds: it loads the version again.
+      slots[index].loaded.remove(key)
+      return retry(flight.items, because: fault.error)
+    }
+    if flight.items.count > 1 {
+      // One row of a batch must not fail the others: each goes alone.
+      for var item in flight.items.reversed() where !item.isDetached {
+        item.alone = true
+        requeue(item)
+      }
+      return []
+    }
+    if case .runtime = fault.kind { return retry(flight.items, because: fault.error) }
+    return flight.items.map { .answer($0, .failure(fault.error)) }
+  }
+
+  /// The same tasks once more, elsewhere if there is an elsewhere; a second loss reaches the caller.
+  mutating func retry(_ items: [WorkItem], because error: PlatformError) -> [Effect] {
+    var effects = [Effect]()
+    for var item in items.reversed() where !item.isDetached {
+      item.losses += 1
+      item.alone = true
+      if item.losses > 1 || stopping {
+        effects.append(.answer(item, .failure(error)))
+      } else {
+        requeue(item)
+      }
+    }
+    return effects
+  }
+
+  private mutating func requeue(_ item: WorkItem) {
+    switch item.task {
+    case .predict(let key, _): predictions[key, default: CircularBuffer()].prepend(item)
+    case .train, .transform: general.prepend(item)
+    }
+  }
+
+  // MARK: Work
+
+  mutating func send(_ items: [WorkItem], to index: Int, now: Span) -> [Effect] {
+    var deadline = items.reduce(Span(microseconds: 0)) { max($0, $1.deadline) }
+    if slots[index].role == .serving {
+      deadline = max(deadline, now + configuration.predictPatience)
+    }
+    return send(.items, items, to: index, deadline: deadline, now: now)
+  }
+
+  mutating func send(
+    _ work: Flight.Work, _ items: [WorkItem] = [], to index: Int, deadline: Span, now: Span
+  ) -> [Effect] {
+    guard let worker = slots[index].worker else { return [] }
+    let flight = Flight(
+      id: nextTask, work: work, items: items, sentAt: now, deadline: deadline)
+    nextTask += 1
+    slots[index].flight = flight
+    slots[index].idleSince = now
+    let effects = handle(.sent(task: flight.id, killAt: deadline), at: index, now: now)
+    return effects + [.send(worker, flight)]
+  }
+
+  /// Gives an idle worker its next task, if there is one.
+  mutating func takeTask(_ index: Int, now: Span) -> [Effect] {
+    guard slots[index].isReady, slots[index].flight == nil else { return [] }
+    if let key = slots[index].toUnload.first {
+      return send(.unload(key), to: index, deadline: now + configuration.loadTimeout, now: now)
+    }
+    if let artifact = nextToLoad(index) {
+      return send(.load(artifact), to: index, deadline: now + configuration.loadTimeout, now: now)
+    }
+    switch slots[index].role {
+    case .serving:
+      let items = nextPredictions(for: slots[index].loaded)
+      return items.isEmpty ? [] : send(items, to: index, now: now)
+    case .general:
+      guard let item = nextGeneral() else { return [] }
+      return send([item], to: index, now: now)
+    }
+  }
+
+  /// The call that waits longest and, up to the batch's rows, those for the same version that fit beside it.
+  private mutating func nextPredictions(for loaded: Set<ModelKey>) -> [WorkItem] {
+    let oldest = loaded.min { queuedAt($0) < queuedAt($1) }
+    guard let key = oldest, var queue = predictions[key], let first = queue.popFirst() else {
+      return []
+    }
+    var batch = [first]
+    var rows = first.rows
+    if !first.alone {
+      while let next = queue.first, !next.alone, rows + next.rows <= configuration.batchRows,
+        next.fits(beside: first)
+      {
+        queue.removeFirst()
+        rows += next.rows
+        batch.append(next)
+      }
+    }
+    predictions[key] = queue.isEmpty ? nil : queue
+    return batch
+  }
+
+  private func queuedAt(_ key: ModelKey) -> Int64 {
+    predictions[key]?.first?.queuedAt.microseconds ?? .max
+  }
+
+  /// The oldest task; a training only where another worker is left for transforms.
+  private mutating func nextGeneral() -> WorkItem? {
+    let training = slots.count { $0.flight?.items.first?.isTraining == true }
+    let room = training < max(1, configuration.maxPythonWorkers - servingSlots - 1)
+    guard let index = general.firstIndex(where: { room || !$0.isTraining }) else { return nil }
+    return general.remove(at: index)
+  }
+
+  /// How many of the waiting general tasks could start now if there were workers enough.
+  var startableGeneral: Int {
+    let training = slots.count { $0.flight?.items.first?.isTraining == true }
+    let room = max(0, max(1, configuration.maxPythonWorkers - servingSlots - 1) - training)
+    let trainings = general.count { $0.isTraining }
+    return general.count - trainings + min(trainings, room)
+  }
+
+  var servingSlots: Int { slots.count { $0.role == .serving && !$0.retired } }
+
+  func index(of worker: WorkerID) -> Int? { slots.firstIndex { $0.worker == worker } }
+
+  // MARK: Messages
+
+  static func notLoaded(_ key: ModelKey) -> PlatformError {
+    PlatformError(
+      .unavailable, "no worker holds \(key)", context: ["reason": "not_loaded"], retryable: true)
+  }
+
+  private static func overloaded(_ what: String) -> PlatformError {
+    PlatformError(
+      .overloaded,
+      "\(Limits.predictionQueue) calls wait already for \(what); retry later, or allow more "
+        + "workers (max_python_workers)", retryAfter: .milliseconds(200))
+  }
+}
+
+extension WorkItem {
+  var rows: Int {
+    if case .predict(_, let rows) = task { rows.count } else { 1 }
+  }
+
+  var isTraining: Bool { if case .train = task { true } else { false } }
+
+  /// The same place in a batch, whose answer nobody reads.
+  func detached() -> WorkItem {
+    WorkItem(id: 0, task: task, queuedAt: queuedAt, deadline: deadline, say: nil, reply: { _ in })
+  }
+
+  var isDetached: Bool { id == 0 }
+
+  /// Whether both have the same columns, so that their rows can be sent as one table.
+  func fits(beside other: WorkItem) -> Bool {
+    guard case .predict(_, let mine) = task, case .predict(_, let theirs) = other.task,
+      mine.columns.count == theirs.columns.count
+    else { return false }
+    return zip(mine.columns, theirs.columns).allSatisfy { $0.name == $1.name && $0.type == $1.type }
+  }
+}
+
+extension Span {
+  static func + (a: Span, b: Span) -> Span { Span(microseconds: a.microseconds + b.microseconds) }
+  static func - (a: Span, b: Span) -> Span { Span(microseconds: a.microseconds - b.microseconds) }
+}
+
+/// A worker's fault, sorted by what is done about it.
+struct TaskFault: Error {
+  enum Kind {
+    /// The user's code or model: the same again would fail again.
+    case final
+    case notLoaded
+    /// The worker itself: another may do better.
+    case runtime
+  }
+
+  var kind: Kind
+  var error: PlatformError
+
+  init(_ fault: Martlet_Worker_V1_Fault, worker: WorkerID) {
+    var context = ["worker": worker.description]
+    if !fault.tracebackLastLine.isEmpty { context["error"] = fault.tracebackLastLine }
+    if !fault.traceback.isEmpty { context["traceback"] = fault.traceback }
+    let code: ErrorCode
+    switch fault.kind {
+    case .userError, .badOutput, .libraryMissing: (kind, code) = (.final, .userCode)
+    case .deadline: (kind, code) = (.final, .deadlineExceeded)
+    case .notLoaded: (kind, code) = (.notLoaded, .unavailable)
+    case .internal, .unspecified, .UNRECOGNIZED: (kind, code) = (.runtime, .internalError)
+    }
+    error = PlatformError(code, fault.message, context: context)
+  }
+}

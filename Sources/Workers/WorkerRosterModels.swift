@@ -1,0 +1,146 @@
+import Core
+
+/// Which worker serves which model version.
+extension WorkerRoster {
+  typealias LoadReply = @Sendable (Result<Void, PlatformError>) -> Void
+
+  /// Has `count` workers hold a version and answers when all of them do.
+  ///
+  /// New processes are preferred, so that loading does not hold up what is being served; at the limit, workers that serve the fewest
+  /// versions take one more.
+  mutating func assign(
+    _ artifact: ModelArtifact, count: Int, now: Span, reply: @escaping LoadReply
+  ) -> [Effect] {
+    if stopping {
+      return [.loaded(reply, .failure(PlatformError(.unavailable, "the platform is stopping")))]
+    }
+    let key = artifact.key
+    models[key, default: Assignment(artifact: artifact)].leaving = false
+    models[key]?.artifact = artifact
+    var effects = [Effect]()
+    var missing = count - slots.count { $0.assigned.contains(key) }
+    while missing > 0, let index = placeForModel(key, now: now, &effects) {
+      slots[index].assigned.append(key)
+      missing -= 1
+    }
+    if isLoaded(key) {
+      effects.append(.loaded(reply, .success(())))
+    } else {
+      models[key]?.waiting.append(reply)
+      models[key]?.losses = 0
+    }
+    return effects + settle(now: now)
+  }
+
+  /// Drops a version once no call for it waits or runs.
+  mutating func unassign(_ key: ModelKey, now: Span) -> [Effect] {
+    models[key]?.leaving = true
+    return settle(now: now)
+  }
+
+  private func isLoaded(_ key: ModelKey) -> Bool {
+    slots.allSatisfy { !$0.assigned.contains(key) || $0.loaded.contains(key) }
+  }
+
+  private mutating func placeForModel(
+    _ key: ModelKey, now: Span, _ effects: inout [Effect]
+  ) -> Int? {
+    let serving = servingSlots
+    if serving == 0 || (serving < configuration.maxPythonWorkers - 1 && !growthStopped) {
+      if slots.count < configuration.maxPythonWorkers || retireIdle(now: now, &effects) {
+        slots.append(Slot(role: .serving, startAt: now, spawnedAt: now, idleSince: now))
+        return slots.count - 1
+      }
+    }
+    return slots.indices
+      .filter {
+        slots[$0].role == .serving && !slots[$0].retired && !slots[$0].assigned.contains(key)
+      }
+      .min { slots[$0].assigned.count < slots[$1].assigned.count }
+  }
+
+  /// Makes room by ending a worker that runs nothing and serves nothing.
+  private mutating func retireIdle(now: Span, _ effects: inout [Effect]) -> Bool {
+    let idle = slots.firstIndex {
+      $0.role == .general && !$0.retired && $0.flight == nil && $0.machine?.state != .spawned
+    }
+    guard let idle else { return false }
+    slots[idle].retired = true
+    effects += handle(.drain, at: idle, now: now)
+    return true
+  }
+
+  func nextToLoad(_ index: Int) -> ModelArtifact? {
+    let slot = slots[index]
+    let key = slot.assigned.first { !slot.loaded.contains($0) }
+    return key.flatMap { models[$0]?.artifact }
+  }
+
+  mutating func loaded(_ key: ModelKey, at index: Int) -> [Effect] {
+    slots[index].loaded.insert(key)
+    guard slots[index].assigned.contains(key) else {
+      slots[index].toUnload.append(key)
+      return []
+    }
+    return isLoaded(key) ? finishLoading(key, .success(())) : []
+  }
+
+  mutating func loadFailed(
+    _ key: ModelKey, at index: Int, _ fault: TaskFault, now: Span
+  ) -> [Effect] {
+    guard models[key] != nil else { return [] }
+    if models[key]?.waiting.isEmpty == false { return drop(key, because: fault.error) }
+    // It could be loaded before: the process is started anew, later and later, until it can again.
+    return [.warn("cannot load \(key) again: \(fault.error)")]
+      + handle(.end(.notLoading, expected: false), at: index, now: now)
+  }
+
+  /// A worker was lost while it loaded: twice is enough when somebody waits.
+  mutating func loadLost(_ key: ModelKey, because error: PlatformError) -> [Effect] {
+    guard let assignment = models[key], !assignment.waiting.isEmpty else { return [] }
+    models[key]?.losses += 1
+    return assignment.losses + 1 < 2 ? [] : drop(key, because: error)
+  }
+
+  /// Gives a version up and tells everyone who waits.
+  mutating func drop(_ key: ModelKey, because error: PlatformError) -> [Effect] {
+    let told = finishLoading(key, .failure(error))
+    return told + forget(key, because: error)
+  }
+
+  private mutating func finishLoading(
+    _ key: ModelKey, _ result: Result<Void, PlatformError>
+  ) -> [Effect] {
+    let waiting = models[key]?.waiting ?? []
+    models[key]?.waiting = []
+    return waiting.map { .loaded($0, result) }
+  }
+
+  private mutating func forget(_ key: ModelKey, because error: PlatformError) -> [Effect] {
+    models[key] = nil
+    for index in slots.indices where slots[index].assigned.contains(key) {
+      slots[index].assigned.removeAll { $0 == key }
+      if slots[index].loaded.contains(key) { slots[index].toUnload.append(key) }
+    }
+    let items = predictions.removeValue(forKey: key) ?? []
+    return items.map { .answer($0, .failure(error)) }
+  }
+
+  /// Versions that are to go and of which nothing waits or runs any more.
+  mutating func forgetLeaving() -> [Effect] {
+    var effects = [Effect]()
+    for (key, assignment) in models where assignment.leaving {
+      guard predictions[key] == nil, !slots.contains(where: { $0.isServing(key) }) else { continue }
+      effects += drop(key, because: Self.notLoaded(key))
+    }
+    return effects
+  }
+}
+
+extension WorkerRoster.Slot {
+  fileprivate func isServing(_ key: ModelKey) -> Bool {
+    flight?.items.contains { item in
+      if case .predict(key, _) = item.task { true } else { false }
+    } ?? false
+  }
+}

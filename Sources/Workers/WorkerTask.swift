@@ -1,0 +1,141 @@
+import Core
+
+/// A model version, as workers know it.
+package struct ModelKey: Hashable, Sendable, CustomStringConvertible {
+  package var model: String
+  package var version: Int64
+
+  package init(model: String, version: Int64) {
+    self.model = model
+    self.version = version
+  }
+
+  package var description: String { "\(model) version \(version)" }
+}
+
+/// What a worker needs in order to load a model version.
+package struct ModelArtifact: Sendable, Equatable {
+  package var key: ModelKey
+  /// A file on this machine, readable by the worker.
+  package var path: String
+  /// Lower-case hexadecimal; the worker does not open a file with another digest.
+  package var sha256: String
+  package var format: String
+  package var features: [String]
+
+  package init(key: ModelKey, path: String, sha256: String, format: String, features: [String]) {
+    self.key = key
+    self.path = path
+    self.sha256 = sha256
+    self.format = format
+    self.features = features
+  }
+}
+
+/// One piece of work for a Python process.
+package enum WorkerTask: Sendable {
+  /// Scores rows; goes to a worker that has the version loaded, together with others that wait for the same version.
+  case predict(ModelKey, rows: ColumnBatch)
+  case train(TrainingTask)
+  case transform(TransformTask)
+}
+
+/// One run of a user's training function.
+package struct TrainingTask: Sendable {
+  /// The user's file, relative to `workingDirectory` or absolute.
+  package var runPath: String
+  package var function: String
+  package var workingDirectory: String
+  /// Written by `DatasetFile`.
+  package var datasetPath: String
+  package var features: [String]
+  package var label: String
+  /// A JSON object.
+  package var options: String
+  package var outputDirectory: String
+  /// Rows before this one train, the rest evaluate.
+  package var evaluationFrom: Int
+
+  package init(
+    runPath: String, function: String, workingDirectory: String, datasetPath: String,
+    features: [String], label: String, options: String, outputDirectory: String,
+    evaluationFrom: Int
+  ) {
+    self.runPath = runPath
+    self.function = function
+    self.workingDirectory = workingDirectory
+    self.datasetPath = datasetPath
+    self.features = features
+    self.label = label
+    self.options = options
+    self.outputDirectory = outputDirectory
+    self.evaluationFrom = evaluationFrom
+  }
+}
+
+/// One batch of events for a user's transform function.
+package struct TransformTask: Sendable {
+  package var codePath: String
+  package var function: String
+  package var rows: ColumnBatch
+
+  package init(codePath: String, function: String, rows: ColumnBatch) {
+    self.codePath = codePath
+    self.function = function
+    self.rows = rows
+  }
+}
+
+/// What a worker made of a task, and how long it took.
+package struct WorkerResult: Sendable {
+  package enum Payload: Sendable {
+    /// One number a row, in the order of the rows.
+    case predicted([Double])
+    case trained(TrainedModel)
+    case transformed(TransformedRows)
+  }
+
+  package var payload: Payload
+  /// From the call until a worker took the task (the last time, where it was retried).
+  package var queue: Span
+  /// In the task itself, as the worker measured it.
+  package var compute: Span
+  package var workerID: String
+
+  package init(payload: Payload, queue: Span, compute: Span, workerID: String) {
+    self.payload = payload
+    self.queue = queue
+    self.compute = compute
+    self.workerID = workerID
+  }
+}
+
+/// A stored artifact and what it predicts on both slices of its training set.
+package struct TrainedModel: Sendable {
+  package var artifactPath: String
+  package var format: String
+  package var sha256: String
+  package var evaluationPredictions: [Double]
+  package var trainingPredictions: [Double]
+  package var metrics: [String: Double]
+  package var libraries: [String: String]
+}
+
+/// As many rows as were sent; a row with an error has null in every column.
+package struct TransformedRows: Sendable {
+  package var rows: ColumnBatch
+  /// By row: the traceback's last line.
+  package var errors: [Int: String]
+}
+
+/// One line that a worker said while it ran a task.
+package struct WorkerLogLine: Sendable {
+  package enum Level: String, Sendable {
+    case debug, info, warning, error
+  }
+
+  package var level: Level
+  /// `stdout`, `stderr`, `context`, or the name of a Python logger.
+  package var logger: String
+  package var message: String
+}

@@ -1,0 +1,203 @@
+import ArgumentParser
+import AsyncHTTPClient
+import Core
+import Foundation
+import NIOCore
+import Server
+import Synchronization
+
+struct IngestCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ingest", abstract: "Feed files (CSV, Parquet, JSONL) to a source.",
+    discussion: """
+      A file is taken once by its content. Bad rows go to quarantine; with --strict they refuse the whole file.
+
+      EXAMPLE
+        martlet ingest arrivals flights.parquet --strict
+      """)
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The source.") var source: String
+  @Argument(help: "Files.") var files: [String]
+  @Flag(help: "Take a file wholly or not at all.") var strict = false
+  @Option(help: "csv, parquet or jsonl (default: by the name's ending).") var format: String?
+
+  func run() async throws {
+    try await PlatformConnection.with(options) { platform in
+      for file in files { try await ingest(file, platform) }
+    }
+  }
+
+  private func ingest(_ file: String, _ platform: PlatformConnection) async throws {
+    guard let size = try? FileManager.default.attributesOfItem(atPath: file)[.size] as? NSNumber else {
+      throw PlatformError(.notFound, "there is no readable file \(file)")
+    }
+    var query = "name=\(URL(fileURLWithPath: file).lastPathComponent.urlEscaped)&strict=\(strict)"
+    if let format { query += "&format=\(format.urlEscaped)" }
+    let bar = ProgressBox(ProgressLine(file))
+    let body = HTTPClientRequest.Body.stream(FileChunks(path: file), length: .known(size.int64Value))
+    let answer = try await platform.post(
+      "/api/v1/sources/\(source.urlEscaped)/files?\(query)", body: body
+    ) { line in
+      bar.show(share: line["progress"]?.number, rows: line["rows"]?.int ?? 0)
+    }
+    bar.end()
+    print(options.json ? answer.text : summary(of: answer, file: file))
+  }
+
+  private func summary(of answer: JSON, file: String) -> String {
+    func count(_ key: String) -> String { Terminal.grouped(answer[key]?.int ?? 0) }
+    if answer["already_ingested"]?.bool == true {
+      return "\(file): this content was ingested before; nothing to do"
+    }
+    let seconds = answer["seconds"]?.number ?? 0
+    let rate = seconds > 0 ? Int64(Double(answer["rows"]?.int ?? 0) / seconds) : 0
+    var text =
+      "\(file): \(count("rows")) rows, \(count("accepted")) stored, \(count("duplicates")) known already, "
+      + "\(count("quarantined")) in quarantine (\(Terminal.grouped(rate)) rows/s)"
+    for reason in (answer["reasons"]?.array ?? []).prefix(5) {
+      text += "\n  \(reason["count"]?.int ?? 1) × \(reason["reason"]?.string ?? reason.text)"
+    }
+    return text
+  }
+}
+
+/// A progress line that a concurrent reader may move.
+private final class ProgressBox: Sendable {
+  private let line: Mutex<ProgressLine>
+
+  init(_ line: ProgressLine) { self.line = Mutex(line) }
+
+  func show(share: Double?, rows: Int64) { line.withLock { $0.show(share: share, rows: rows) } }
+  func end() { line.withLock { $0.end() } }
+}
+
+/// The bytes of a file, a mebibyte at a time.
+private struct FileChunks: AsyncSequence, Sendable {
+  let path: String
+
+  struct Iterator: AsyncIteratorProtocol {
+    var handle: FileHandle?
+
+    mutating func next() async throws -> ByteBuffer? {
+      guard let data = try handle?.read(upToCount: 1 << 20), !data.isEmpty else { return nil }
+      return ByteBuffer(bytes: data)
+    }
+  }
+
+  func makeAsyncIterator() -> Iterator { Iterator(handle: FileHandle(forReadingAtPath: path)) }
+}
+
+struct PushCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "push", abstract: "Push JSON lines from standard input to a source.",
+    discussion: """
+      EXAMPLE
+        echo '{"customer_id": 7, "kind": "buy", "amount": 12.5, "at": "2026-01-31T12:00:00Z"}' | martlet push events
+      """)
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The source.") var source: String
+  @Option(help: "Lines sent together.") var batch = 1000
+
+  func run() async throws {
+    try await PlatformConnection.with(options) { platform in
+      var accepted: Int64 = 0
+      var duplicates: Int64 = 0
+      var quarantined: Int64 = 0
+      var reasons: [String] = []
+      var lines: [String] = []
+      func send() async throws {
+        let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: lines.joined(separator: "\n")))
+        let answer = try await platform.post("/api/v1/sources/\(source.urlEscaped)/events", body: body)
+        accepted += answer["accepted"]?.int ?? 0
+        duplicates += answer["duplicates"]?.int ?? 0
+        quarantined += answer["quarantined"]?.int ?? 0
+        reasons += (answer["reasons"]?.array ?? []).compactMap(\.string)
+        lines.removeAll()
+      }
+      while let line = readLine() {
+        if !line.isEmpty { lines.append(line) }
+        if lines.count >= batch { try await send() }
+      }
+      if !lines.isEmpty { try await send() }
+      if options.json {
+        print(
+          JSON.object([
+            "accepted": .int(accepted), "duplicates": .int(duplicates),
+            "quarantined": .int(quarantined), "reasons": .array(reasons.prefix(100).map { .string($0) }),
+          ]).text)
+        return
+      }
+      print("\(accepted) stored, \(duplicates) known already, \(quarantined) in quarantine")
+      for reason in reasons.prefix(5) { print("  \(reason)") }
+    }
+  }
+}
+
+struct QuarantineCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "quarantine", abstract: "Records that failed validation, with the reason.",
+    discussion: "EXAMPLE\n  martlet quarantine list --source events",
+    subcommands: [List.self, Show.self], defaultSubcommand: List.self)
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the newest ones.")
+    @OptionGroup var options: CommonOptions
+    @Option(help: "Only of this source.") var source: String?
+    @Option(help: "At most so many.") var limit = 20
+
+    func run() async throws {
+      var query = "limit=\(limit)"
+      if let source { query += "&source=\(source.urlEscaped)" }
+      let answer = try await PlatformConnection.with(options) { [query] in
+        try await $0.get("/api/v1/quarantine?\(query)")
+      }
+      if options.json { return print(answer.text) }
+      let rows = (answer["records"]?.array ?? []).map { record in
+        [
+          record["id"]?.text ?? "", record["source"]?.string ?? "", record["position"]?.string ?? "",
+          record["reason"]?.string ?? "",
+        ]
+      }
+      print(
+        rows.isEmpty ? "quarantine is empty" : Terminal.table(["id", "source", "position", "reason"], rows))
+    }
+  }
+
+  struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show one with its text.")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Its id.") var id: Int
+
+    func run() async throws {
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.get("/api/v1/quarantine/\(id)")
+      }
+      if options.json { return print(answer.text) }
+      for key in ["source", "position", "created_at", "reason", "record"] {
+        print("\(key): \(answer[key]?.string ?? "")")
+      }
+    }
+  }
+}
+
+struct SQLCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sql", abstract: "Query the warehouse (read-only).",
+    discussion: "EXAMPLE\n  martlet sql \"SELECT count(*) FROM events_arrivals\"")
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "One SELECT.") var query: String
+
+  func run() async throws {
+    let body = JSON.object(["sql": .string(query)])
+    let answer = try await PlatformConnection.with(options) { try await $0.post("/api/v1/sql", body) }
+    if options.json { return print(answer.text) }
+    let columns = (answer["columns"]?.array ?? []).compactMap(\.string)
+    let rows = (answer["rows"]?.array ?? []).map { row in
+      (row.array ?? []).map { $0.string ?? ($0 == .null ? "" : $0.text) }
+    }
+    print(Terminal.table(columns, rows))
+  }
+}

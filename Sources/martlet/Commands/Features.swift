@@ -1,0 +1,96 @@
+import ArgumentParser
+import AsyncHTTPClient
+import Core
+import Foundation
+import NIOCore
+import Server
+
+struct FeaturesCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "features", abstract: "Feature values, now and then.",
+    discussion: "EXAMPLE\n  martlet features get customer_activity.orders_7d customer_id=42",
+    subcommands: [List.self, Get.self, History.self], defaultSubcommand: List.self)
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the features of every view.")
+    @OptionGroup var options: CommonOptions
+
+    func run() async throws {
+      let answer = try await PlatformConnection.with(options) { try await $0.get("/api/v1/features") }
+      if options.json { return print(answer.text) }
+      let rows = (answer["features"]?.array ?? []).map { feature in
+        ["name", "type", "entity", "source", "what"].map { feature[$0]?.string ?? "" }
+      }
+      print(
+        rows.isEmpty
+          ? "no features are defined; write martlet.yaml and run `martlet apply`"
+          : Terminal.table(["feature", "type", "entity", "source", "what"], rows))
+    }
+  }
+
+  struct Get: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Read features of one entity key as of now.",
+      discussion: "EXAMPLE\n  martlet features get carrier_delays.last_delay,carrier_delays.late_24h carrier=UA")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Features as view.feature, with commas between.") var features: String
+    @Argument(help: "Key columns, as name=value.") var keys: [String]
+
+    func run() async throws {
+      let names = features.split(separator: ",").map { JSON.string(String($0)) }
+      let row = try JSON.object(keys.map(PredictCommand.member))
+      let body = JSON.object(["features": .array(names), "entities": .array([row])])
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.post("/api/v1/features/online", body)
+      }
+      if options.json { return print(answer.text) }
+      guard let vector = answer["rows"]?.array?.first else { return print(answer.text) }
+      func cells(_ key: String) -> [String] {
+        (vector[key]?.array ?? []).map { $0 == .null ? "" : $0.string ?? $0.text }
+      }
+      let (values, statuses, times) = (cells("values"), cells("statuses"), cells("event_timestamps"))
+      let rows = names.indices.map { [names[$0].string ?? "", values[$0], statuses[$0], times[$0]] }
+      print(Terminal.table(["feature", "value", "status", "event time"], rows))
+    }
+  }
+
+  struct History: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Join features to a spine of entity keys and times (CSV or Parquet).",
+      discussion: """
+        EXAMPLE
+          martlet features history --spine spine.csv --time at --features v.orders_7d,v.spend_30d --output set.parquet
+        """)
+    @OptionGroup var options: CommonOptions
+    @Option(help: "File with the key columns and a time column.") var spine: String
+    @Option(help: "The time column.") var time = "event_timestamp"
+    @Option(help: "Features as view.feature, with commas between.") var features: String
+    @Option(help: "as_corrected or as_known.") var mode = HistoryMode.asCorrected.rawValue
+    @Option(help: "File to write, .csv or .parquet.") var output: String
+
+    func run() async throws {
+      guard let spineFormat = FileFormat(path: spine), let format = FileFormat(path: output) else {
+        throw PlatformError(.invalidArgument, "--spine and --output must end in .csv or .parquet")
+      }
+      guard let bytes = FileManager.default.contents(atPath: spine) else {
+        throw PlatformError(.notFound, "there is no readable file \(spine)")
+      }
+      let query =
+        "features=\(features.urlEscaped)&time=\(time.urlEscaped)&mode=\(mode.urlEscaped)"
+        + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
+      try await PlatformConnection.with(options) { platform in
+        FileManager.default.createFile(atPath: output, contents: nil)
+        guard let file = FileHandle(forWritingAtPath: output) else {
+          throw PlatformError(.invalidArgument, "cannot write \(output)")
+        }
+        try await platform.download(
+          "/api/v1/features/history?\(query)", body: .bytes(ByteBuffer(bytes: bytes))
+        ) { piece in
+          try file.write(contentsOf: Data(piece.readableBytesView))
+        }
+        try file.close()
+      }
+      print(options.json ? JSON.object(["output": .string(output)]).text : "wrote \(output)")
+    }
+  }
+}

@@ -1,0 +1,268 @@
+import ArgumentParser
+import Core
+import Foundation
+import Server
+
+struct TrainCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Train a model and register the version.",
+    discussion: "EXAMPLE\n  martlet train churn --as-of 2026-03-01T00:00:00Z")
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The model.") var model: String
+  @Option(help: "Use only what was known by then (default: now).") var asOf: String?
+  @Flag(help: "Promote it if it is no worse than production on the same evaluation slice.")
+  var promote = false
+
+  func run() async throws {
+    var body: [JSON.Member] = [.init("promote", .bool(promote))]
+    if let asOf { body.append(.init("as_of", .string(try Timestamp(iso8601: asOf).description))) }
+    let request = JSON.object(body)
+    try await PlatformConnection.with(options) { platform in
+      var job = try await platform.post("/api/v1/models/\(model.urlEscaped)/train", request)
+      var shown = ""
+      while let state = job["state"]?.string, state == "PENDING" || state == "RUNNING" {
+        if let progress = job["progress"]?.string, progress != shown, !options.json {
+          shown = progress
+          FileHandle.standardError.write(Data("\(progress) …\n".utf8))
+        }
+        job = try await platform.get(
+          "/api/v1/jobs/\((job["id"]?.string ?? "").urlEscaped)?wait=true&seen=\(shown.urlEscaped)")
+      }
+      if options.json { print(job.text) }
+      guard job["state"]?.string == "COMPLETED" else {
+        throw PlatformError(
+          .userCode,
+          "job \(job["id"]?.string ?? "") \(job["state"]?.string ?? ""): \(job["error"]?.string ?? "")")
+      }
+      if options.json { return }
+      let version = try await platform.get(
+        "/api/v1/models/\(model.urlEscaped)/versions/\(job["version"]?.text ?? "")")
+      print(VersionText.line(version))
+      if version["stage"]?.string == "registered" {
+        print("next: martlet models promote \(model) \(version["version"]?.text ?? "")")
+      }
+    }
+  }
+}
+
+/// How a version looks in one line.
+enum VersionText {
+  static func line(_ version: JSON) -> String {
+    "\(version["model"]?.string ?? "") version \(version["version"]?.text ?? "") (\(version["stage"]?.string ?? "")): "
+      + "\(metrics(version)), \(version["training_rows"]?.text ?? "?") rows"
+  }
+
+  static func metrics(_ version: JSON) -> String {
+    guard case .object(let members)? = version["metrics"] else { return "" }
+    return members.map { "\($0.key) \(Terminal.rounded($0.value.number ?? .nan))" }
+      .joined(separator: ", ")
+  }
+}
+
+struct ModelsCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "models", abstract: "Models, versions and their stages.",
+    discussion: "EXAMPLE\n  martlet models promote churn 2 --why \"better AUC\"",
+    subcommands: [List.self, Show.self, Promote.self], defaultSubcommand: List.self)
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List models and versions.")
+    @OptionGroup var options: CommonOptions
+
+    func run() async throws {
+      let answer = try await PlatformConnection.with(options) { try await $0.get("/api/v1/models") }
+      if options.json { return print(answer.text) }
+      var rows: [[String]] = []
+      for model in answer["models"]?.array ?? [] {
+        let versions = model["versions"]?.array ?? []
+        if versions.isEmpty { rows.append([model["name"]?.string ?? "", "", "not trained", "", ""]) }
+        for version in versions {
+          rows.append([
+            model["name"]?.string ?? "", version["version"]?.text ?? "",
+            version["stage"]?.string ?? "", VersionText.metrics(version),
+            version["created_at"]?.string ?? "",
+          ])
+        }
+      }
+      print(
+        rows.isEmpty
+          ? "no models are defined"
+          : Terminal.table(["model", "version", "stage", "metrics", "created"], rows))
+    }
+  }
+
+  struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show a version in full.")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "The model.") var model: String
+    @Argument(help: "The version.") var version: Int
+
+    func run() async throws {
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.get("/api/v1/models/\(model.urlEscaped)/versions/\(version)")
+      }
+      if options.json { return print(answer.text) }
+      guard case .object(let members) = answer else { return }
+      for member in members { print("\(member.key): \(member.value.string ?? member.value.text)") }
+    }
+  }
+
+  struct Promote: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Make a version production.")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "The model.") var model: String
+    @Argument(help: "The version.") var version: Int
+    @Option(help: "Kept with the transition.") var why = "by hand"
+
+    func run() async throws {
+      let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
+      let body = JSON.object(["who": .string(user), "why": .string(why)])
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.post("/api/v1/models/\(model.urlEscaped)/versions/\(version)/promote", body)
+      }
+      print(options.json ? answer.text : VersionText.line(answer))
+    }
+  }
+}
+
+struct PredictCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "predict", abstract: "Predict by entity key.",
+    discussion: "EXAMPLE\n  martlet predict churn customer_id=42")
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The model.") var model: String
+  @Argument(help: "Key columns and inputs, as name=value.") var values: [String] = []
+
+  func run() async throws {
+    let row = try JSON.object(values.map(Self.member))
+    let answer = try await PlatformConnection.with(options) {
+      try await $0.post("/api/v1/models/\(model.urlEscaped)/predict", .object(["rows": .array([row])]))
+    }
+    if options.json { return print(answer.text) }
+    guard let prediction = answer["predictions"]?.array?.first else { return print(answer.text) }
+    print(
+      "\(prediction["value"]?.text ?? "null")  \(model) version \(answer["version"]?.text ?? "") (\(answer["route"]?.string ?? ""))"
+    )
+    guard case .object(let features)? = prediction["features"] else { return }
+    print(
+      Terminal.table(
+        ["feature", "value", "status", "event time"],
+        features.map { feature in
+          [
+            feature.key, feature.value["value"].map { $0 == .null ? "" : $0.string ?? $0.text } ?? "",
+            feature.value["status"]?.string ?? "", feature.value["event_timestamp"]?.string ?? "",
+          ]
+        }))
+  }
+
+  /// Numbers, true, false and null as such, anything else as text; `name="42"` keeps digits as text.
+  static func member(_ text: String) throws -> JSON.Member {
+    guard let split = text.firstIndex(of: "="), split != text.startIndex else {
+      throw PlatformError(.invalidArgument, "'\(text)' is not name=value, as in customer_id=42")
+    }
+    let value = String(text[text.index(after: split)...])
+    let parsed = try? JSON(parsing: Array(value.utf8))
+    let scalar = parsed.flatMap { $0.scalar == nil ? nil : $0 }
+    return JSON.Member(String(text[..<split]), scalar ?? .string(value))
+  }
+}
+
+struct DriftCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "drift", abstract: "Compare the last predictions with the training baseline.",
+    discussion: "EXAMPLE\n  martlet drift churn --window 24h")
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The model.") var model: String
+  @Option(help: "How far back (default: the definition's window).") var window: String?
+
+  func run() async throws {
+    let query = window.map { "?window=\($0.urlEscaped)" } ?? ""
+    let answer = try await PlatformConnection.with(options) {
+      try await $0.post("/api/v1/models/\(model.urlEscaped)/drift\(query)")
+    }
+    if options.json { return print(answer.text) }
+    print(
+      "\(model) version \(answer["version"]?.text ?? ""): \(answer["rows"]?.text ?? "0") predictions, drift score "
+        + Terminal.rounded(answer["score"]?.number ?? 0, 3))
+    let rows = (answer["features"]?.array ?? []).map { feature in
+      [
+        feature["feature"]?.string ?? "", Terminal.rounded(feature["psi"]?.number ?? 0, 3),
+        feature["ks"]?.number.map { Terminal.rounded($0, 3) } ?? "",
+        Terminal.rounded(feature["null_share"]?.number ?? 0, 3),
+        Terminal.rounded(feature["baseline_null_share"]?.number ?? 0, 3),
+      ]
+    }
+    if !rows.isEmpty { print(Terminal.table(["feature", "psi", "ks", "nulls", "baseline nulls"], rows)) }
+  }
+}
+
+struct JobsCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "jobs", abstract: "Training jobs.",
+    discussion: "EXAMPLE\n  martlet jobs list",
+    subcommands: [List.self, Show.self, Cancel.self, Retry.self], defaultSubcommand: List.self)
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the newest jobs.")
+    @OptionGroup var options: CommonOptions
+    @Option(help: "At most so many.") var limit = 20
+
+    func run() async throws {
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.get("/api/v1/jobs?limit=\(limit)")
+      }
+      if options.json { return print(answer.text) }
+      let rows = (answer["jobs"]?.array ?? []).map { job in
+        [
+          job["id"]?.string ?? "", job["state"]?.string ?? "", job["attempt"]?.text ?? "",
+          job["reason"]?.string ?? "", job["error"]?.string ?? job["progress"]?.string ?? "",
+        ]
+      }
+      print(
+        rows.isEmpty
+          ? "no jobs" : Terminal.table(["job", "state", "attempt", "reason", "what"], rows))
+    }
+  }
+
+  struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show one job.")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Its id.") var id: String
+    func run() async throws { try await show(.init(options: options, id: id, verb: nil)) }
+  }
+
+  struct Cancel: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Cancel a pending or running job.")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Its id.") var id: String
+    func run() async throws { try await show(.init(options: options, id: id, verb: "cancel")) }
+  }
+
+  struct Retry: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Run a failed or cancelled job again.")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Its id.") var id: String
+    func run() async throws { try await show(.init(options: options, id: id, verb: "retry")) }
+  }
+
+  struct Call: Sendable {
+    var options: CommonOptions
+    var id: String
+    var verb: String?
+  }
+
+  /// Does what `verb` says to a job (nothing for nil) and prints the job.
+  static func show(_ call: Call) async throws {
+    let path = "/api/v1/jobs/\(call.id.urlEscaped)"
+    let job = try await PlatformConnection.with(call.options) { platform in
+      if let verb = call.verb { return try await platform.post("\(path)/\(verb)") }
+      return try await platform.get(path)
+    }
+    if call.options.json { return print(job.text) }
+    guard case .object(let members) = job else { return }
+    for member in members { print("\(member.key): \(member.value.string ?? member.value.text)") }
+  }
+}

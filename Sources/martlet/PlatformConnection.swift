@@ -1,0 +1,117 @@
+import AsyncHTTPClient
+import Core
+import Foundation
+import NIOCore
+import NIOHTTP1
+import Server
+
+/// A command's line to a platform: the one that runs on the data directory, one named by `--server`, or one started for the command.
+struct PlatformConnection: Sendable {
+  let address: String
+  private let token: String?
+
+  /// Runs `body` connected to a platform.
+  static func with<Result: Sendable>(
+    _ options: CommonOptions, _ body: @escaping @Sendable (PlatformConnection) async throws -> Result
+  ) async throws -> Result {
+    let (configuration, _) = try ConfigurationLoader.load(options)
+    let token = configuration.server.token
+    if let address = options.server ?? RunningPlatform.find(configuration)?.httpAddress {
+      return try await body(PlatformConnection(address: address, token: token))
+    }
+    return try await Platform.runEmbedded(configuration) { address in
+      try await body(PlatformConnection(address: address, token: token))
+    }
+  }
+
+  func get(_ path: String) async throws -> JSON {
+    try await send(.GET, path, nil)
+  }
+
+  func post(_ path: String, _ body: JSON = .object([])) async throws -> JSON {
+    try await send(.POST, path, .bytes(ByteBuffer(bytes: body.utf8)))
+  }
+
+  func post(
+    _ path: String, body: HTTPClientRequest.Body, onLine: (@Sendable (JSON) async throws -> Void)? = nil
+  ) async throws -> JSON {
+    try await send(.POST, path, body, onLine: onLine)
+  }
+
+  /// The raw bytes of an answer, streamed to `sink`.
+  func download(
+    _ path: String, body: HTTPClientRequest.Body, to sink: (ByteBuffer) async throws -> Void
+  ) async throws {
+    let response = try await execute(.POST, path, body, accept: "*/*")
+    guard response.status.code < 300 else { throw try await failure(response) }
+    for try await piece in response.body { try await sink(piece) }
+  }
+
+  /// Lines of the answer but the last go to `onLine`; the last is the answer.
+  private func send(
+    _ method: HTTPMethod, _ path: String, _ body: HTTPClientRequest.Body?,
+    onLine: (@Sendable (JSON) async throws -> Void)? = nil
+  ) async throws -> JSON {
+    let response = try await execute(
+      method, path, body, accept: onLine == nil ? "application/json" : "application/x-ndjson")
+    guard response.status.code < 300 else { throw try await failure(response) }
+    guard let onLine else {
+      let bytes = try await response.body.collect(upTo: 1 << 30)
+      return try JSON(parsing: Array(bytes.readableBytesView))
+    }
+    var pending: [UInt8] = []
+    var last: JSON?
+    for try await piece in response.body {
+      pending.append(contentsOf: piece.readableBytesView)
+      while let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+        let line = Array(pending[..<end])
+        pending.removeSubrange(...end)
+        if let last { try await onLine(last) }
+        last = try JSON(parsing: line)
+      }
+    }
+    guard let last else {
+      throw PlatformError(.unavailable, "the platform at \(address) closed the connection; see its log")
+    }
+    if let error = last["error"] { throw Self.error(error) }
+    return last
+  }
+
+  private func execute(
+    _ method: HTTPMethod, _ path: String, _ body: HTTPClientRequest.Body?, accept: String
+  ) async throws -> HTTPClientResponse {
+    var request = HTTPClientRequest(url: address + path)
+    request.method = method
+    request.headers.add(name: "accept", value: accept)
+    request.headers.add(name: "content-type", value: "application/json")
+    if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
+    request.body = body
+    do {
+      return try await HTTPClient.shared.execute(request, timeout: .hours(24))
+    } catch {
+      throw PlatformError(
+        .unavailable, "no platform answers at \(address); start it with `martlet up`", cause: error)
+    }
+  }
+
+  private func failure(_ response: HTTPClientResponse) async throws -> PlatformError {
+    let bytes = try await response.body.collect(upTo: 16 << 20)
+    let body = try? JSON(parsing: Array(bytes.readableBytesView))
+    if let error = body?["error"] { return Self.error(error) }
+    return PlatformError(
+      .internalError, "the platform answered \(response.status.code): \(String(buffer: bytes).prefix(500))")
+  }
+
+  private static func error(_ error: JSON) -> PlatformError {
+    PlatformError(
+      ErrorCode(rawValue: error["code"]?.string ?? "") ?? .internalError,
+      error["message"]?.string ?? error.text, retryable: error["retryable"]?.bool)
+  }
+}
+
+extension String {
+  /// Escaped for a path segment or a query value of a URL.
+  var urlEscaped: String {
+    addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? self
+  }
+}

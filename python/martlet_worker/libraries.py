@@ -1,0 +1,53 @@
+"""Which libraries this environment has, by distribution name, without importing them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+
+# Distribution to import name: what decides whether a pickled model can be read again.
+OF_NOTE = {
+    "catboost": "catboost",
+    "joblib": "joblib",
+    "lightgbm": "lightgbm",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "polars": "polars",
+    "protobuf": "google.protobuf",
+    "pyarrow": "pyarrow",
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+    "statsmodels": "statsmodels",
+    "torch": "torch",
+    "xgboost": "xgboost",
+}
+
+
+def installed() -> dict[str, str]:
+    """Every library of note that could be imported here."""
+    return {name: version for name in OF_NOTE if (version := _version(name)) is not None}
+
+
+def in_use() -> dict[str, str]:
+    """The libraries of note that have been imported: what a model trained now may depend on."""
+    used = [name for name, module in OF_NOTE.items() if module in sys.modules]
+    return {name: version for name in used if (version := _version(name)) is not None}
+
+
+def differences(recorded: dict[str, str]) -> list[str]:
+    """One phrase for each recorded library that is here in another version or not at all."""
+    out = []
+    for name, version in sorted(recorded.items()):
+        here = _version(name)
+        if here is None:
+            out.append(f"{name} {version} is not installed here")
+        elif here != version:
+            out.append(f"{name} {version} is {here} here")
+    return out
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,147 @@
+"""The user's transform over a batch of events: columns in, columns out, the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from martlet_worker import columns as wire
+from martlet_worker.columns import Array
+from martlet_worker.faults import bad_output, last_line
+from martlet_worker.usercode import FolderCode, user_file, user_function
+from martlet_worker.worker_pb2 import Columns, RowError, Transform, Transformed
+
+Function = Callable[[dict[str, Array]], Any]
+
+
+class ImportedTransform:
+    """A user's module, imported once and again when one of its files changes."""
+
+    def __init__(self, file: Path) -> None:
+        self.code = FolderCode(file)
+        self.code.enter()
+        try:
+            self.module = self.code.run()
+        except BaseException:
+            self.code.leave()
+            raise
+        self._stamp = {file: stamp(file) for file in self.code.files()}
+
+    def current(self) -> bool:
+        return self._stamp == {file: stamp(file) for file in self._stamp}
+
+
+def stamp(file: Path) -> tuple[int, int]:
+    """What tells whether a file has changed since."""
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
+
+
+class Transforms:
+    """The transforms this worker has imported, by file."""
+
+    def __init__(self) -> None:
+        self._imported: dict[Path, ImportedTransform] = {}
+
+    def apply(self, task: Transform) -> Transformed:
+        file = user_file(task.code_path, "")
+        imported = self._imported.get(file)
+        if imported is None or not imported.current():
+            if imported is not None:
+                # Its modules must not be the ones that the new import finds.
+                imported.code.leave()
+            imported = self._imported[file] = ImportedTransform(file)
+        imported.code.enter()
+        function = user_function(imported.module, file, task.function)
+        return transformed(function, task.rows)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows [start, stop) of the batch: what the function returned for them, or why it raised."""
+
+    start: int
+    stop: int
+    values: Mapping[str, Any] | None
+    error: str = ""
+
+
+def transformed(function: Function, rows: Columns) -> Transformed:
+    """Calls the function; if it raises, narrows down to the rows for which it does."""
+    arrays = wire.arrays(rows)
+    pieces = _pieces(function, arrays, 0, rows.rows)
+    kept = [piece for piece in pieces if piece.values is not None]
+    errors = [RowError(row=piece.start, message=piece.error) for piece in pieces if piece.error]
+    if not kept:
+        return Transformed(rows=Columns(rows=rows.rows), row_errors=errors)
+    like: dict[str, int] = {column.name: column.type for column in rows.columns}
+    if len(pieces) == 1 and kept[0].values is not None:
+        return Transformed(rows=wire.table(kept[0].values, rows.rows, like))
+    return Transformed(rows=_joined(kept, rows.rows, like), row_errors=errors)
+
+
+def _pieces(function: Function, arrays: dict[str, Array], start: int, stop: int) -> list[Piece]:
+    part = {name: values[start:stop] for name, values in arrays.items()}
+    try:
+        answer = function(part)
+    except (ModuleNotFoundError, MemoryError):
+        # Not a matter of one row.
+        raise
+    except Exception as error:
+        if stop - start <= 1:
+            return [Piece(start, stop, None, last_line(error))] if stop > start else []
+        middle = (start + stop) // 2
+        return _pieces(function, arrays, start, middle) + _pieces(function, arrays, middle, stop)
+    return [Piece(start, stop, _by_name(answer, stop - start))]
+
+
+def _by_name(answer: Any, rows: int) -> Mapping[str, Any]:
+    if not isinstance(answer, Mapping):
+        if not (hasattr(answer, "columns") and hasattr(answer, "__getitem__")):
+            raise bad_output(
+                f"the transform returned a {type(answer).__name__}; "
+                "return a dict of columns by name, or a DataFrame"
+            )
+        answer = {name: answer[name] for name in answer.columns}
+    named: Mapping[str, Any] = answer
+    for name, values in named.items():
+        wire.check_rows(name, values, rows)
+    return named
+
+
+def _joined(kept: list[Piece], rows: int, like: dict[str, int]) -> Columns:
+    names = list(kept[0].values or {})
+    for piece in kept:
+        if set(piece.values or {}) != set(names):
+            raise bad_output(
+                "the transform returned different columns for different rows: "
+                f"{', '.join(names)} and then {', '.join(piece.values or {})}"
+            )
+    out: dict[str, Any] = {}
+    for name in names:
+        whole = np.empty(rows, dtype=object)
+        for piece in kept:
+            whole[piece.start : piece.stop] = _objects((piece.values or {})[name])
+        out[name] = whole
+    return wire.table(out, rows, like)
+
+
+def _objects(values: Any) -> Array:
+    """Values as Python objects, with datetime64 kept whole rather than made a naive datetime."""
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    values = np.ma.filled(values.astype(object), None) if np.ma.isMaskedArray(values) else values
+    listed = np.asarray(values)
+    if listed.dtype.kind != "M":
+        return listed.astype(object)
+    out = np.empty(len(listed), dtype=object)
+    for row, value in enumerate(listed):
+        out[row] = value
+    return out

@@ -1,0 +1,121 @@
+"""The user's transform: columns in, columns out, and the rows for which it raises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from platform_side import Platform, table
+
+from martlet_worker import columns as wire
+from martlet_worker import worker_pb2 as pb
+
+EVENTS = table(
+    {
+        "price": np.array([1.5, 2.0, np.nan, 4.0]),
+        "count": [1, 2, None, 4],
+        "city": ["Zürich", "", None, "東京"],
+    }
+)
+
+
+def test_a_transform_returns_columns_by_name(platform: Platform) -> None:
+    source = """
+import numpy as np
+
+def transform(columns):
+    return {
+        "total": columns["price"] * columns["count"],
+        "city": np.array([c.upper() if c else c for c in columns["city"]], dtype=object),
+        "count": columns["count"],
+    }
+"""
+    answer = platform.transform(source, EVENTS)
+    assert isinstance(answer, pb.Result), answer
+    assert not answer.transformed.row_errors
+    read = wire.arrays(answer.transformed.rows)
+    assert read["total"][[0, 1, 3]].tolist() == [1.5, 4.0, 16.0]
+    assert np.isnan(read["total"][2])
+    assert read["city"].tolist() == ["ZÜRICH", "", None, "東京"]
+    # What passes through keeps its type although nulls made it float64 on the way.
+    types = {column.name: column.type for column in answer.transformed.rows.columns}
+    assert types["count"] == wire.INT64
+
+
+def test_a_data_frame_is_an_answer_too(platform: Platform) -> None:
+    source = """
+import pandas as pd
+
+def transform(columns):
+    return pd.DataFrame(columns).assign(total=1)
+"""
+    answer = platform.transform(source, EVENTS)
+    assert isinstance(answer, pb.Result), answer
+    names = [column.name for column in answer.transformed.rows.columns]
+    assert names == ["price", "count", "city", "total"]
+
+
+def test_rows_that_raise_are_named_and_the_others_go_on(platform: Platform) -> None:
+    rows = table({"price": np.arange(1_000.0), "at": np.arange(1_000).astype("M8[us]")})
+    source = """
+def transform(columns):
+    for price in columns["price"]:
+        if price in (0, 17, 18, 999):
+            raise ValueError(f"bad price {price:.0f}")
+    return {"double": columns["price"] * 2, "at": columns["at"]}
+"""
+    answer = platform.transform(source, rows)
+    assert isinstance(answer, pb.Result), answer
+    errors = {error.row: error.message for error in answer.transformed.row_errors}
+    assert errors == {row: f"ValueError: bad price {row}" for row in (0, 17, 18, 999)}
+    read = wire.arrays(answer.transformed.rows)
+    assert len(read["double"]) == 1_000
+    assert np.flatnonzero(np.isnan(read["double"])).tolist() == [0, 17, 18, 999]
+    assert read["double"][500] == 1_000.0
+    assert read["at"][500] == np.datetime64(500, "us")
+
+
+def test_all_rows_may_raise(platform: Platform) -> None:
+    answer = platform.transform("def transform(columns):\n    raise KeyError('x')\n", EVENTS)
+    assert isinstance(answer, pb.Result), answer
+    assert len(answer.transformed.row_errors) == 4
+    assert not answer.transformed.rows.columns
+
+
+def test_an_edited_transform_is_read_again(platform: Platform) -> None:
+    first = platform.transform("def transform(columns):\n    return {'a': [1] * 4}\n", EVENTS)
+    second = platform.transform("def transform(columns):\n    return {'bb': [1] * 4}\n", EVENTS)
+    names = [
+        [column.name for column in answer.transformed.rows.columns]
+        for answer in (first, second)
+        if isinstance(answer, pb.Result)
+    ]
+    assert names == [["a"], ["bb"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        ("return {'a': [1, 2]}", pb.Fault.BAD_OUTPUT, "'a' has 2 rows; expected 4"),
+        ("return {'a': 1}", pb.Fault.BAD_OUTPUT, "'a' is a int; expected 4 values"),
+        ("return [1, 2, 3, 4]", pb.Fault.BAD_OUTPUT, "returned a list"),
+        ("return {'a': [object()] * 4}", pb.Fault.BAD_OUTPUT, "values of type object"),
+        ("return {1: [1] * 4}", pb.Fault.BAD_OUTPUT, "a column is named 1"),
+        ("import sys; sys.exit('bye')", pb.Fault.USER_ERROR, "sys.exit('bye')"),
+        ("import absent_library", pb.Fault.LIBRARY_MISSING, "'absent_library'"),
+    ],
+)
+def test_an_answer_that_is_no_table_is_a_fault(
+    platform: Platform, body: str, kind: pb.Fault.Kind, said: str
+) -> None:
+    fault = platform.transform(f"def transform(columns):\n    {body}\n", EVENTS)
+    assert isinstance(fault, pb.Fault)
+    assert fault.kind == kind
+    assert said in fault.message
+
+
+def test_a_missing_file_or_function_is_named(platform: Platform) -> None:
+    task = pb.Transform(code_path="/nowhere/clean.py", function="transform", rows=EVENTS)
+    assert "/nowhere/clean.py does not exist" in platform.fault(transform=task).message
+    fault = platform.transform("def tranform(columns):\n    return columns\n", EVENTS)
+    assert isinstance(fault, pb.Fault)
+    assert "no function 'transform'; it defines tranform" in fault.message
