@@ -79,7 +79,10 @@ package struct TrainingJob: Sendable {
     try check(data, of: model)
     try await progress("training on \(data.record.evaluationFrom) of \(data.record.rows) rows")
     let outcome = try await compute.train(task(job, model, train, data, snapshot), timeout: timeout)
-    defer { try? FileManager.default.removeItem(atPath: outcome.artifactPath) }
+    defer {
+      let folder = URL(fileURLWithPath: outcome.artifactPath).deletingLastPathComponent().path
+      try? FileManager.default.removeItem(atPath: folder)
+    }
     try await progress("evaluating and publishing")
     let version = try await publish(job, model, train, data, outcome)
     return try await promoteIfAsked(version, job, evaluation: data, train: train)
@@ -114,11 +117,11 @@ package struct TrainingJob: Sendable {
   private func task(
     _ job: JobRun, _ model: ModelDefinition, _ train: TrainingDefinition, _ data: TrainingData,
     _ snapshot: Snapshot
-  ) -> TrainingTask {
+  ) -> TrainingRequest {
     var columns = data.features.columns
     columns.append(Column(name: Self.labelName, values: .double(data.label)))
     columns.append(Column(name: "event_timestamp", values: .timestamp(data.times)))
-    return TrainingTask(
+    return TrainingRequest(
       jobID: job.id, run: train.run, projectDirectory: snapshot.projectDirectory,
       dataset: ColumnBatch(columns: columns, count: data.record.rows),
       features: model.features.map(\.name), label: Self.labelName, parameters: train.parameters,

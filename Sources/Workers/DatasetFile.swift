@@ -5,7 +5,8 @@ import Wire
 
 /// A training set on disk as workers read it: chunks of columns, each behind its length.
 ///
-/// All batches have the same columns in the same order. `close` must be called; a file without it may be incomplete.
+/// All batches have the same columns in the same order. `close` must be called; a file without it
+/// may be incomplete.
 package struct DatasetFile: ~Copyable {
   package static let chunkRows = 65_536
 

@@ -2,7 +2,8 @@ import Core
 import Foundation
 import Wire
 
-/// Columns as workers read them: packed little-endian buffers that are copied as a whole, never cell by cell.
+/// Columns as workers read them: packed little-endian buffers that are copied as a whole, never
+/// cell by cell.
 package enum WorkerColumns {
   package static func packed(_ batch: ColumnBatch) throws -> Martlet_Worker_V1_Columns {
     var message = Martlet_Worker_V1_Columns()

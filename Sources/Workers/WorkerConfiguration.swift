@@ -6,9 +6,11 @@ package struct WorkerConfiguration: Sendable {
   package var python: String
   /// Folders for PYTHONPATH; the one that holds `martlet_worker` is among them.
   package var pythonPath: [String]
-  /// Where the socket is made; a temporary folder is taken where the path would be too long for a socket.
+  /// Where the socket is made; a temporary folder is taken where the path would be too long for a
+  /// socket.
   package var directory: String
-  /// All Python processes together. At least two are allowed: one to serve and one for everything else.
+  /// All Python processes together. At least two are allowed: one to serve and one for everything
+  /// else.
   package var maxPythonWorkers: Int
   package var heartbeatInterval: Span
   /// No frame for so long: the worker is killed and replaced.
@@ -16,8 +18,8 @@ package struct WorkerConfiguration: Sendable {
   /// From the start of a process to its hello.
   package var helloTimeout: Span
   package var loadTimeout: Span
-  /// A prediction that nobody waits for any more may run so long before its worker is killed: a caller with a
-  /// very short deadline must not cost a warm worker.
+  /// A prediction that nobody waits for any more may run so long before its worker is killed: a
+  /// caller with a very short deadline must not cost a warm worker.
   package var predictPatience: Span
   /// Workers are asked to finish, then told (SIGTERM), then killed, each after this time.
   package var stopGrace: Span
@@ -57,7 +59,8 @@ package struct WorkerConfiguration: Sendable {
   }
 }
 
-/// How long a place stays empty after its process has failed: doubling, bounded, and spread so that many do not restart at once.
+/// How long a place stays empty after its process has failed: doubling, bounded, and spread so that
+/// many do not restart at once.
 package struct RestartBackoff: Sendable, Equatable {
   package var first: Span
   package var longest: Span

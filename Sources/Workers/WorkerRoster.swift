@@ -3,66 +3,81 @@ import NIOCore
 import Wire
 
 /// A call that waits for its answer.
-struct WorkItem: Sendable {
-  let id: UInt64
-  let task: WorkerTask
-  let queuedAt: Span
-  let deadline: Span
-  let say: (@Sendable (WorkerLogLine) -> Void)?
-  let reply: @Sendable (Result<WorkerAnswer, PlatformError>) -> Void
+package struct WorkItem: Sendable {
+  package let id: UInt64
+  package let task: WorkerTask
+  package let queuedAt: Span
+  package let deadline: Span
+  package let say: (@Sendable (WorkerLogLine) -> Void)?
+  package let reply: @Sendable (Result<WorkerAnswer, PlatformError>) -> Void
   /// How often a worker was lost with it.
-  var losses = 0
+  package var losses = 0
   /// Set when a batch that it was part of has failed: it must not fail others again.
-  var alone = false
+  package var alone = false
+
+  package init(
+    id: UInt64, task: WorkerTask, queuedAt: Span, deadline: Span,
+    say: (@Sendable (WorkerLogLine) -> Void)? = nil,
+    reply: @escaping @Sendable (Result<WorkerAnswer, PlatformError>) -> Void
+  ) {
+    self.id = id
+    self.task = task
+    self.queuedAt = queuedAt
+    self.deadline = deadline
+    self.say = say
+    self.reply = reply
+  }
 }
 
 /// The part of a worker's answer that belongs to one call.
-struct WorkerAnswer: Sendable {
-  var result: Martlet_Worker_V1_Result
+package struct WorkerAnswer: Sendable {
+  package var result: Martlet_Worker_V1_Result
   /// The first of the call's rows among the rows of the answer.
-  var firstRow: Int
-  var queue: Span
-  var worker: WorkerID
+  package var firstRow: Int
+  package var queue: Span
+  package var worker: WorkerID
 }
 
 /// What a worker is doing: one task on the wire, for one call or for several predictions together.
-struct Flight: Sendable {
-  enum Work: Sendable {
+package struct Flight: Sendable {
+  package enum Work: Sendable {
     case items
     case load(ModelArtifact)
     case unload(ModelKey)
   }
 
-  let id: UInt64
-  var work: Work
-  var items: [WorkItem]
-  let sentAt: Span
-  let deadline: Span
+  package let id: UInt64
+  package var work: Work
+  package var items: [WorkItem]
+  package let sentAt: Span
+  package let deadline: Span
 }
 
-/// Which workers there are, what each is doing, and what waits: a value that turns events into effects.
+/// Which workers there are, what each is doing, and what waits: a value that turns events into
+/// effects.
 ///
-/// Guarantees: a call is answered exactly once; a prediction runs only where its version is loaded; a worker that serves never
-/// runs anything else, so training cannot delay predictions; a lone request never waits for others.
-struct WorkerRoster: Sendable {
-  enum Effect: Sendable {
+/// Guarantees: a call is answered exactly once; a prediction runs only where its version is loaded;
+/// a worker that serves never runs anything else, so training cannot delay predictions; a lone
+/// request never waits for others.
+package struct WorkerRoster: Sendable {
+  package enum Effect: Sendable {
     case spawn(WorkerID, Role)
     case welcome(WorkerID)
     case send(WorkerID, Flight)
     case askToDrain(WorkerID)
     case kill(WorkerID, WorkerStateMachine.Reason)
     case answer(WorkItem, Result<WorkerAnswer, PlatformError>)
-    case loaded(@Sendable (Result<Void, PlatformError>) -> Void, Result<Void, PlatformError>)
-    case restarted(WorkerID, String)
+    case loaded(LoadReply, Result<Void, PlatformError>)
+    case restarted(WorkerID, WorkerStateMachine.Reason)
     case warn(String)
   }
 
-  enum Role: String, Sendable {
+  package enum Role: String, Sendable {
     case serving, general
   }
 
   /// A supervised place for one process at a time.
-  struct Slot: Sendable {
+  package struct Slot: Sendable {
     let role: Role
     var worker: WorkerID?
     var machine: WorkerStateMachine?
@@ -88,41 +103,41 @@ struct WorkerRoster: Sendable {
   }
 
   /// A model version that workers were told to hold.
-  struct Assignment: Sendable {
+  package struct Assignment: Sendable {
     var artifact: ModelArtifact
-    var waiting: [@Sendable (Result<Void, PlatformError>) -> Void] = []
+    var waiting: [(id: UInt64, reply: LoadReply)] = []
     /// Workers that had it in hand when they were lost, while somebody waits.
     var losses = 0
     /// To be dropped as soon as nothing of it waits or runs.
     var leaving = false
   }
 
-  let configuration: WorkerConfiguration
-  let chance: @Sendable () -> Double
-  var slots: [Slot] = []
-  var models: [ModelKey: Assignment] = [:]
-  var predictions: [ModelKey: CircularBuffer<WorkItem>] = [:]
-  var general = CircularBuffer<WorkItem>()
-  var growthStopped = false
-  var stopping = false
+  package let configuration: WorkerConfiguration
+  package let chance: @Sendable () -> Double
+  package var slots: [Slot] = []
+  package var models: [ModelKey: Assignment] = [:]
+  package var predictions: [ModelKey: CircularBuffer<WorkItem>] = [:]
+  package var general = CircularBuffer<WorkItem>()
+  package var growthStopped = false
+  package var stopping = false
   /// Nothing is spawned before the socket is open.
-  var listening = false
+  package var listening = false
   private var nextWorker: UInt64 = 1
   private var nextTask: UInt64 = 1
 
-  init(_ configuration: WorkerConfiguration, chance: @escaping @Sendable () -> Double) {
+  package init(_ configuration: WorkerConfiguration, chance: @escaping @Sendable () -> Double) {
     self.configuration = configuration
     self.chance = chance
   }
 
-  mutating func newWorker() -> WorkerID {
+  package mutating func newWorker() -> WorkerID {
     defer { nextWorker += 1 }
     return WorkerID(number: nextWorker)
   }
 
   // MARK: Calls
 
-  mutating func submit(_ item: WorkItem, now: Span) -> [Effect] {
+  package mutating func submit(_ item: WorkItem, now: Span) -> [Effect] {
     if stopping {
       return [.answer(item, .failure(PlatformError(.unavailable, "the platform is stopping")))]
     }
@@ -146,8 +161,9 @@ struct WorkerRoster: Sendable {
     }
   }
 
-  /// Forgets a call whose caller has gone; a training or transform that runs already ends with its worker.
-  mutating func cancel(_ id: UInt64, now: Span) -> [Effect] {
+  /// Forgets a call whose caller has gone; a training or transform that runs already ends with its
+  /// worker.
+  package mutating func cancel(_ id: UInt64, now: Span) -> [Effect] {
     let cancelled = Result<WorkerAnswer, PlatformError>.failure(
       PlatformError(.cancelled, "the caller went away"))
     for key in Array(predictions.keys) {
@@ -160,7 +176,8 @@ struct WorkerRoster: Sendable {
       guard let place = slots[index].flight?.items.firstIndex(where: { $0.id == id }),
         let item = slots[index].flight?.items[place]
       else { continue }
-      // Rows of a batch are told apart by their place, so a prediction keeps its place and is ignored later.
+      // Rows of a batch are told apart by their place, so a prediction keeps its place and is
+      // ignored later.
       guard slots[index].role == .general else {
         slots[index].flight?.items[place] = item.detached()
         return [.answer(item, cancelled)]
@@ -172,14 +189,15 @@ struct WorkerRoster: Sendable {
     return []
   }
 
-  private static func remove(_ id: UInt64, from queue: inout CircularBuffer<WorkItem>) -> WorkItem? {
+  private static func remove(_ id: UInt64, from queue: inout CircularBuffer<WorkItem>) -> WorkItem?
+  {
     guard let index = queue.firstIndex(where: { $0.id == id }) else { return nil }
     return queue.remove(at: index)
   }
 
   // MARK: Answers
 
-  mutating func answered(
+  package mutating func answered(
     _ worker: WorkerID, _ task: UInt64, _ outcome: Result<Martlet_Worker_V1_Result, TaskFault>,
     now: Span
   ) -> [Effect] {
@@ -188,7 +206,7 @@ struct WorkerRoster: Sendable {
     }
     slots[index].flight = nil
     slots[index].idleSince = now
-    var effects = [Effect]()
+    var effects: [Effect] = []
     switch (flight.work, outcome) {
     case (.load(let artifact), .success):
       effects += loaded(artifact.key, at: index)
@@ -236,9 +254,10 @@ struct WorkerRoster: Sendable {
     return flight.items.map { .answer($0, .failure(fault.error)) }
   }
 
-  /// The same tasks once more, elsewhere if there is an elsewhere; a second loss reaches the caller.
-  mutating func retry(_ items: [WorkItem], because error: PlatformError) -> [Effect] {
-    var effects = [Effect]()
+  /// The same tasks once more, elsewhere if there is an elsewhere; a second loss reaches the
+  /// caller.
+  package mutating func retry(_ items: [WorkItem], because error: PlatformError) -> [Effect] {
+    var effects: [Effect] = []
     for var item in items.reversed() where !item.isDetached {
       item.losses += 1
       item.alone = true
@@ -260,7 +279,7 @@ struct WorkerRoster: Sendable {
 
   // MARK: Work
 
-  mutating func send(_ items: [WorkItem], to index: Int, now: Span) -> [Effect] {
+  package mutating func send(_ items: [WorkItem], to index: Int, now: Span) -> [Effect] {
     var deadline = items.reduce(Span(microseconds: 0)) { max($0, $1.deadline) }
     if slots[index].role == .serving {
       deadline = max(deadline, now + configuration.predictPatience)
@@ -268,7 +287,7 @@ struct WorkerRoster: Sendable {
     return send(.items, items, to: index, deadline: deadline, now: now)
   }
 
-  mutating func send(
+  package mutating func send(
     _ work: Flight.Work, _ items: [WorkItem] = [], to index: Int, deadline: Span, now: Span
   ) -> [Effect] {
     guard let worker = slots[index].worker else { return [] }
@@ -282,7 +301,7 @@ struct WorkerRoster: Sendable {
   }
 
   /// Gives an idle worker its next task, if there is one.
-  mutating func takeTask(_ index: Int, now: Span) -> [Effect] {
+  package mutating func takeTask(_ index: Int, now: Span) -> [Effect] {
     guard slots[index].isReady, slots[index].flight == nil else { return [] }
     if let key = slots[index].toUnload.first {
       return send(.unload(key), to: index, deadline: now + configuration.loadTimeout, now: now)
@@ -300,7 +319,8 @@ struct WorkerRoster: Sendable {
     }
   }
 
-  /// The call that waits longest and, up to the batch's rows, those for the same version that fit beside it.
+  /// The call that waits longest and, up to the batch's rows, those for the same version that fit
+  /// beside it.
   private mutating func nextPredictions(for loaded: Set<ModelKey>) -> [WorkItem] {
     let oldest = loaded.min { queuedAt($0) < queuedAt($1) }
     guard let key = oldest, var queue = predictions[key], let first = queue.popFirst() else {
@@ -334,16 +354,16 @@ struct WorkerRoster: Sendable {
   }
 
   /// How many of the waiting general tasks could start now if there were workers enough.
-  var startableGeneral: Int {
+  package var startableGeneral: Int {
     let training = slots.count { $0.flight?.items.first?.isTraining == true }
     let room = max(0, max(1, configuration.maxPythonWorkers - servingSlots - 1) - training)
     let trainings = general.count { $0.isTraining }
     return general.count - trainings + min(trainings, room)
   }
 
-  var servingSlots: Int { slots.count { $0.role == .serving && !$0.retired } }
+  package var servingSlots: Int { slots.count { $0.role == .serving && !$0.retired } }
 
-  func index(of worker: WorkerID) -> Int? { slots.firstIndex { $0.worker == worker } }
+  package func index(of worker: WorkerID) -> Int? { slots.firstIndex { $0.worker == worker } }
 
   // MARK: Messages
 
@@ -361,21 +381,21 @@ struct WorkerRoster: Sendable {
 }
 
 extension WorkItem {
-  var rows: Int {
+  package var rows: Int {
     if case .predict(_, let rows) = task { rows.count } else { 1 }
   }
 
-  var isTraining: Bool { if case .train = task { true } else { false } }
+  package var isTraining: Bool { if case .train = task { true } else { false } }
 
   /// The same place in a batch, whose answer nobody reads.
-  func detached() -> WorkItem {
-    WorkItem(id: 0, task: task, queuedAt: queuedAt, deadline: deadline, say: nil, reply: { _ in })
+  package func detached() -> WorkItem {
+    WorkItem(id: 0, task: task, queuedAt: queuedAt, deadline: deadline, reply: { _ in })
   }
 
-  var isDetached: Bool { id == 0 }
+  package var isDetached: Bool { id == 0 }
 
   /// Whether both have the same columns, so that their rows can be sent as one table.
-  func fits(beside other: WorkItem) -> Bool {
+  package func fits(beside other: WorkItem) -> Bool {
     guard case .predict(_, let mine) = task, case .predict(_, let theirs) = other.task,
       mine.columns.count == theirs.columns.count
     else { return false }
@@ -389,8 +409,8 @@ extension Span {
 }
 
 /// A worker's fault, sorted by what is done about it.
-struct TaskFault: Error {
-  enum Kind {
+package struct TaskFault: Error {
+  package enum Kind {
     /// The user's code or model: the same again would fail again.
     case final
     case notLoaded
@@ -398,10 +418,15 @@ struct TaskFault: Error {
     case runtime
   }
 
-  var kind: Kind
-  var error: PlatformError
+  package var kind: Kind
+  package var error: PlatformError
 
-  init(_ fault: Martlet_Worker_V1_Fault, worker: WorkerID) {
+  package init(_ kind: Kind, _ error: PlatformError) {
+    self.kind = kind
+    self.error = error
+  }
+
+  package init(_ fault: Martlet_Worker_V1_Fault, worker: WorkerID) {
     var context = ["worker": worker.description]
     if !fault.tracebackLastLine.isEmpty { context["error"] = fault.tracebackLastLine }
     if !fault.traceback.isEmpty { context["traceback"] = fault.traceback }

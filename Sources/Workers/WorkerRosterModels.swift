@@ -2,14 +2,14 @@ import Core
 
 /// Which worker serves which model version.
 extension WorkerRoster {
-  typealias LoadReply = @Sendable (Result<Void, PlatformError>) -> Void
+  package typealias LoadReply = @Sendable (Result<Void, PlatformError>) -> Void
 
   /// Has `count` workers hold a version and answers when all of them do.
   ///
-  /// New processes are preferred, so that loading does not hold up what is being served; at the limit, workers that serve the fewest
-  /// versions take one more.
-  mutating func assign(
-    _ artifact: ModelArtifact, count: Int, now: Span, reply: @escaping LoadReply
+  /// New processes are preferred, so that loading does not hold up what is being served; at the
+  /// limit, workers that serve the fewest versions take one more.
+  package mutating func assign(
+    _ artifact: ModelArtifact, count: Int, id: UInt64 = 0, now: Span, reply: @escaping LoadReply
   ) -> [Effect] {
     if stopping {
       return [.loaded(reply, .failure(PlatformError(.unavailable, "the platform is stopping")))]
@@ -17,7 +17,7 @@ extension WorkerRoster {
     let key = artifact.key
     models[key, default: Assignment(artifact: artifact)].leaving = false
     models[key]?.artifact = artifact
-    var effects = [Effect]()
+    var effects: [Effect] = []
     var missing = count - slots.count { $0.assigned.contains(key) }
     while missing > 0, let index = placeForModel(key, now: now, &effects) {
       slots[index].assigned.append(key)
@@ -26,14 +26,26 @@ extension WorkerRoster {
     if isLoaded(key) {
       effects.append(.loaded(reply, .success(())))
     } else {
-      models[key]?.waiting.append(reply)
+      models[key]?.waiting.append((id, reply))
       models[key]?.losses = 0
     }
     return effects + settle(now: now)
   }
 
+  /// Forgets who waits for a version; it is loaded all the same.
+  mutating func cancelLoading(_ id: UInt64) -> [Effect] {
+    for key in Array(models.keys) {
+      guard let place = models[key]?.waiting.firstIndex(where: { $0.id == id }),
+        let waiting = models[key]?.waiting.remove(at: place)
+      else { continue }
+      let error = PlatformError(.cancelled, "nobody waits for \(key) any more")
+      return [.loaded(waiting.reply, .failure(error))]
+    }
+    return []
+  }
+
   /// Drops a version once no call for it waits or runs.
-  mutating func unassign(_ key: ModelKey, now: Span) -> [Effect] {
+  package mutating func unassign(_ key: ModelKey, now: Span) -> [Effect] {
     models[key]?.leaving = true
     return settle(now: now)
   }
@@ -113,7 +125,7 @@ extension WorkerRoster {
   ) -> [Effect] {
     let waiting = models[key]?.waiting ?? []
     models[key]?.waiting = []
-    return waiting.map { .loaded($0, result) }
+    return waiting.map { .loaded($0.reply, result) }
   }
 
   private mutating func forget(_ key: ModelKey, because error: PlatformError) -> [Effect] {
@@ -128,7 +140,7 @@ extension WorkerRoster {
 
   /// Versions that are to go and of which nothing waits or runs any more.
   mutating func forgetLeaving() -> [Effect] {
-    var effects = [Effect]()
+    var effects: [Effect] = []
     for (key, assignment) in models where assignment.leaving {
       guard predictions[key] == nil, !slots.contains(where: { $0.isServing(key) }) else { continue }
       effects += drop(key, because: Self.notLoaded(key))

@@ -7,7 +7,7 @@ extension WorkerRoster {
   // MARK: Events of one worker
 
   /// False for a worker that is not expected: an old one, or one that said hello already.
-  mutating func hello(_ worker: WorkerID, memory: Int, now: Span) -> (Bool, [Effect]) {
+  package mutating func hello(_ worker: WorkerID, memory: Int, now: Span) -> (Bool, [Effect]) {
     guard let index = index(of: worker), slots[index].machine?.state == .spawned else {
       return (false, [])
     }
@@ -18,18 +18,18 @@ extension WorkerRoster {
     return (true, handle(.hello, at: index, now: now) + settle(now: now))
   }
 
-  mutating func heartbeat(_ worker: WorkerID, memory: Int, now: Span) -> [Effect] {
+  package mutating func heartbeat(_ worker: WorkerID, memory: Int, now: Span) -> [Effect] {
     guard let index = index(of: worker) else { return [] }
     slots[index].memory = memory
     return handle(.heartbeat, at: index, now: now)
   }
 
-  mutating func closed(_ worker: WorkerID, now: Span) -> [Effect] {
+  package mutating func closed(_ worker: WorkerID, now: Span) -> [Effect] {
     guard let index = index(of: worker) else { return [] }
     return handle(.closed, at: index, now: now) + settle(now: now)
   }
 
-  mutating func exited(_ worker: WorkerID, lastWords: String, now: Span) -> [Effect] {
+  package mutating func exited(_ worker: WorkerID, lastWords: String, now: Span) -> [Effect] {
     guard let index = index(of: worker) else { return [] }
     slots[index].lastWords = lastWords
     return handle(.exited, at: index, now: now) + settle(now: now)
@@ -37,7 +37,12 @@ extension WorkerRoster {
 
   // MARK: Time
 
-  mutating func tick(now: Span, memory: (own: Int, limit: Int)?) -> [Effect] {
+  /// Counts every worker as just heard from.
+  mutating func excuse(now: Span) {
+    for index in slots.indices { _ = slots[index].machine?.handle(.heartbeat, at: now) }
+  }
+
+  package mutating func tick(now: Span, memory: (own: Int, limit: Int)?) -> [Effect] {
     var effects = expire(now: now)
     for index in slots.indices { effects += handle(.tick, at: index, now: now) }
     if let memory { effects += judge(memory.own, memory.limit, now: now) }
@@ -51,7 +56,7 @@ extension WorkerRoster {
 
   /// Tells every caller whose time is over; rows in flight keep their place.
   private mutating func expire(now: Span) -> [Effect] {
-    var effects = [Effect]()
+    var effects: [Effect] = []
     for key in Array(predictions.keys) {
       guard var queue = predictions[key] else { continue }
       let late = queue.filter { $0.deadline <= now }
@@ -94,7 +99,7 @@ extension WorkerRoster {
       growthStopped = false
       return []
     case .full(let recycle):
-      var effects = [Effect]()
+      var effects: [Effect] = []
       if !growthStopped {
         effects.append(.warn("the platform and its workers are above their share of the memory"))
       }
@@ -114,7 +119,7 @@ extension WorkerRoster {
     guard let worker = slots[index].worker,
       let actions = slots[index].machine?.handle(event, at: now)
     else { return [] }
-    var effects = [Effect]()
+    var effects: [Effect] = []
     var reason = WorkerStateMachine.Reason.crashed
     for action in actions {
       switch action {
@@ -174,7 +179,7 @@ extension WorkerRoster {
     slots[index].startAt =
       now + configuration.backoff.delay(failures: slots[index].failures, chance: chance())
     slots[index].failedStarts = slots[index].spoke ? 0 : slots[index].failedStarts + 1
-    let effects = [Effect.restarted(worker, reason.rawValue)]
+    let effects = [Effect.restarted(worker, reason)]
     guard slots[index].failedStarts >= Self.startsBeforeGivingUp else { return effects }
     return effects + giveUp(index)
   }
@@ -201,7 +206,7 @@ extension WorkerRoster {
   // MARK: Growth
 
   /// Ends what is not needed, starts what is, and gives idle workers their tasks.
-  mutating func settle(now: Span) -> [Effect] {
+  package mutating func settle(now: Span) -> [Effect] {
     var effects = forgetLeaving()
     for index in slots.indices where slots[index].hasNothingToServe {
       slots[index].retired = true
@@ -215,7 +220,7 @@ extension WorkerRoster {
   }
 
   mutating func advance(now: Span) -> [Effect] {
-    var effects = [Effect]()
+    var effects: [Effect] = []
     for index in slots.indices { effects += takeTask(index, now: now) }
     guard !stopping, listening else { return effects }
     growGeneral(now: now)
@@ -234,7 +239,8 @@ extension WorkerRoster {
     return effects
   }
 
-  /// One place for every task that could start now; a place whose process has just failed counts, so that its back-off is kept.
+  /// One place for every task that could start now; a place whose process has just failed counts,
+  /// so that its back-off is kept.
   private mutating func growGeneral(now: Span) {
     let coming = slots.count { $0.role == .general && $0.flight == nil && !$0.retired }
     var wanted = startableGeneral - coming
@@ -250,10 +256,10 @@ extension WorkerRoster {
   // MARK: Stop
 
   /// Takes nothing new, fails what waits, and asks every worker to finish what it has.
-  mutating func stop(now: Span) -> [Effect] {
+  package mutating func stop(now: Span) -> [Effect] {
     stopping = true
     let error = PlatformError(.unavailable, "the platform is stopping")
-    var effects = [Effect]()
+    var effects: [Effect] = []
     for key in Array(models.keys) { effects += drop(key, because: error) }
     effects += general.map { .answer($0, .failure(error)) }
     general.removeAll()
@@ -264,7 +270,7 @@ extension WorkerRoster {
     return effects + settle(now: now)
   }
 
-  var isEmpty: Bool { slots.allSatisfy { $0.machine == nil } }
+  package var isEmpty: Bool { slots.allSatisfy { $0.machine == nil } }
 }
 
 extension WorkerRoster.Slot {

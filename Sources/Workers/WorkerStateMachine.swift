@@ -1,6 +1,7 @@
 import Core
 
-/// The life of one Python process, as a value: events in, actions out, without a clock and without I/O.
+/// The life of one Python process, as a value: events in, actions out, without a clock and without
+/// I/O.
 ///
 /// ```
 /// spawned ─hello─▶ warming ─warmed─▶ ready ◀─answered─ busy
@@ -8,7 +9,8 @@ import Core
 ///    │                └───────── drain ─────────▶ draining ─closed─▶ gone
 ///    └── no hello, silence, a passed deadline, a closed socket ──▶ gone
 /// ```
-/// Guarantees: a task that was sent is either answered or reported `lost`, once; `release` comes once and last.
+/// Guarantees: a task that was sent is either answered or reported `lost`, once; `release` comes
+/// once and last.
 package struct WorkerStateMachine: Sendable, Equatable {
   package enum State: String, Sendable, CaseIterable {
     /// The process was started and has not said hello.
@@ -167,7 +169,7 @@ package struct WorkerStateMachine: Sendable, Equatable {
   }
 
   private mutating func end(expected: Bool, killing reason: Reason? = nil) -> [Action] {
-    var actions = [Action]()
+    var actions: [Action] = []
     if let reason { actions.append(.kill(reason)) }
     if let task { actions.append(.lost(task: task)) }
     actions.append(.release(expected: expected))

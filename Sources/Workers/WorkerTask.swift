@@ -34,7 +34,8 @@ package struct ModelArtifact: Sendable, Equatable {
 
 /// One piece of work for a Python process.
 package enum WorkerTask: Sendable {
-  /// Scores rows; goes to a worker that has the version loaded, together with others that wait for the same version.
+  /// Scores rows; goes to a worker that has the version loaded, together with others that wait for
+  /// the same version.
   case predict(ModelKey, rows: ColumnBatch)
   case train(TrainingTask)
   case transform(TransformTask)
@@ -92,7 +93,7 @@ package struct WorkerResult: Sendable {
     /// One number a row, in the order of the rows.
     case predicted([Double])
     case trained(TrainedModel)
-    case transformed(TransformedRows)
+    case transformed(TransformOutcome)
   }
 
   package var payload: Payload
@@ -122,7 +123,7 @@ package struct TrainedModel: Sendable {
 }
 
 /// As many rows as were sent; a row with an error has null in every column.
-package struct TransformedRows: Sendable {
+package struct TransformOutcome: Sendable {
   package var rows: ColumnBatch
   /// By row: the traceback's last line.
   package var errors: [Int: String]

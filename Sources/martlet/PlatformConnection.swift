@@ -15,7 +15,7 @@ struct PlatformConnection: Sendable {
     _ options: CommonOptions, _ body: @escaping @Sendable (PlatformConnection) async throws -> Result
   ) async throws -> Result {
     let (configuration, _) = try ConfigurationLoader.load(options)
-    let token = configuration.server.token
+    let token = configuration.server.token?.value
     if let address = options.server ?? RunningPlatform.find(configuration)?.httpAddress {
       return try await body(PlatformConnection(address: address, token: token))
     }

@@ -9,8 +9,10 @@ import Testing
     "b": Column(name: "b", type: .bool, [.bool(true), .bool(false), .null, .bool(true)]),
     "t": Column(
       name: "t", type: .timestamp,
-      [.timestamp(at("2026-03-08T06:59:59Z")), .timestamp(at("2026-03-08T07:00:00Z")), .null,
-        .timestamp(at("1969-12-31T23:30:00Z"))]),
+      [
+        .timestamp(at("2026-03-08T06:59:59Z")), .timestamp(at("2026-03-08T07:00:00Z")), .null,
+        .timestamp(at("1969-12-31T23:30:00Z")),
+      ]),
     "view.feature": Column(name: "view.feature", type: .double, [1, 2, 3, 4].map { .double($0) }),
   ]
   static let types = columns.mapValues(\.type)
@@ -261,13 +263,15 @@ private struct TreeMaker {
     ]
     switch next(10) {
     case 0: return .unary(next(2) == 0 ? .negate : .not, tree(depth: depth - 1))
-    case 1: return .membership(tree(depth: depth - 1), (0...next(3)).map { _ in tree(depth: depth - 1) })
+    case 1:
+      return .membership(tree(depth: depth - 1), (0...next(3)).map { _ in tree(depth: depth - 1) })
     case 2: return .call("if", (0..<3).map { _ in tree(depth: depth - 1) })
     case 3: return .call("coalesce", (0...next(3)).map { _ in tree(depth: depth - 1) })
     case 4:
       let names = ["abs", "log", "exp", "sqrt", "floor", "ceil", "round", "is_null", "hour"]
       return .call(names[next(names.count)], [tree(depth: depth - 1)])
-    case 5: return .call(next(2) == 0 ? "min" : "max", [tree(depth: depth - 1), tree(depth: depth - 1)])
+    case 5:
+      return .call(next(2) == 0 ? "min" : "max", [tree(depth: depth - 1), tree(depth: depth - 1)])
     default:
       return .binary(signs[next(signs.count)], tree(depth: depth - 1), tree(depth: depth - 1))
     }
@@ -279,7 +283,8 @@ private struct TreeMaker {
     case 1: .literal(.bool(next(2) == 0))
     case 2: .literal(.int64(Int64(next(2_000) - 1_000)))
     case 3: .literal(.int64([.max, .min, 0, -1][next(4)]))
-    case 4: .literal(.double([0.5, -1e300, 5e-324, 9_223_372_036_854_775_808, 1e16, -0.0][next(6)]))
+    case 4:
+      .literal(.double([0.5, -1e300, 5e-324, 9_223_372_036_854_775_808, 1e16, -0.0][next(6)]))
     case 5: .literal(.string(["", "AA", "it's", "\"quoted\"", "é\n"][next(5)]))
     default: .name(["i", "d", "s", "b", "t", "view.feature", "nowhere"][next(7)])
     }

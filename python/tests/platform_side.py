@@ -28,7 +28,7 @@ LENGTH = struct.Struct("<I")
 class Platform:
     """One listening socket and the one worker that dialled it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hang_seconds: float | None = None) -> None:
         # Unix socket paths are short; pytest's folders are not.
         self._path = Path(f"/tmp/martlet-test-{uuid.uuid4().hex[:12]}.sock")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -36,6 +36,7 @@ class Platform:
         self._listener.listen(1)
         self._listener.settimeout(PATIENCE_SECONDS)
         self.folder = folder
+        self._hang_seconds = hang_seconds
         self.token = uuid.uuid4().hex
         self.logs: list[pb.Log] = []
         self.heartbeats: list[pb.Heartbeat] = []
@@ -49,7 +50,7 @@ class Platform:
             "PYTHONPATH": str(PACKAGE_ROOT),
             "MARTLET_WORKER_TOKEN": self.token,
         }
-        command = [sys.executable, "-m", "martlet_worker", "--socket", str(self._path)]
+        command = [sys.executable, *self._program(), "--socket", str(self._path)]
         command += ["--token-env", "MARTLET_WORKER_TOKEN", "--worker-id", "worker-1"]
         return subprocess.Popen(
             command,
@@ -59,6 +60,16 @@ class Platform:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+
+    def _program(self) -> list[str]:
+        if self._hang_seconds is None:
+            return ["-m", "martlet_worker"]
+        impatient = (
+            "import sys, martlet_worker.runtime as runtime, martlet_worker.__main__ as main;"
+            f"runtime.HANG_SECONDS = {self._hang_seconds};"
+            "sys.exit(main.main())"
+        )
+        return ["-c", impatient]
 
     def send_bytes(self, data: bytes) -> None:
         self.stream.sendall(data)

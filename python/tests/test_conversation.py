@@ -143,6 +143,27 @@ def transform(columns):
     os.close(watch)
 
 
+def test_user_code_that_never_gives_up_the_interpreter_ends_with_its_traceback(
+    tmp_path: Path,
+) -> None:
+    platform = Platform(tmp_path, hang_seconds=0.2)
+    try:
+        platform.hello()
+        platform.welcome(heartbeat_ms=10)
+        (tmp_path / "hangs.py").write_text(
+            "import ctypes\n\ndef transform(columns):\n    ctypes.PyDLL(None).pause()\n"
+        )
+        task = pb.Transform(code_path=str(tmp_path / "hangs.py"), function="transform", rows=ROWS)
+        platform.post(transform=task)
+        while platform.receive() is not None:
+            pass
+        _, stderr = platform.process.communicate(timeout=60)
+        assert platform.process.returncode == 1
+        assert b"hangs.py" in stderr
+    finally:
+        platform.close()
+
+
 def test_a_worker_that_is_not_welcomed_says_so_and_exits(dialled: Platform) -> None:
     dialled.hello()
     dialled.hang_up()

@@ -28,8 +28,9 @@ package final class BlockingThreads<Resource: Sendable>: Sendable {
 
   deinit { core.stop {} }
 
+  /// - Parameter afterwards: runs on the same thread once the caller has its answer, before the next call.
   package func run<Output: Sendable>(
-    interruptible: Bool = true,
+    interruptible: Bool = true, afterwards: (@Sendable (Resource) -> Void)? = nil,
     _ body: @escaping @Sendable (Resource, BlockingCall<Resource>) throws -> Output
   ) async throws -> Output {
     let call = BlockingCall<Resource>(interrupt: interruptible ? core.interrupt : nil)
@@ -38,7 +39,12 @@ package final class BlockingThreads<Resource: Sendable>: Sendable {
         let settled = SettleOnce(continuation)
         let job = BlockingQueue<Resource>.Job(
           call: call,
-          run: { resource in settled.resume(Result { try body(resource, call) }) },
+          run: { resource in
+            let result = Result { try body(resource, call) }
+            call.end()
+            settled.resume(result)
+            afterwards?(resource)
+          },
           fail: { settled.resume(.failure($0)) })
         call.whenCancelledWaiting { settled.resume(.failure(CancellationError())) }
         do { try core.add(job) } catch { settled.resume(.failure(error)) }
@@ -194,10 +200,7 @@ private final class BlockingQueue<Resource: Sendable>: Sendable {
         (state.jobs.isEmpty ? nil : state.jobs.removeFirst(), state.stopped)
       }
       if let job {
-        if job.call.begin(resource) {
-          job.run(resource)
-          job.call.end()
-        }
+        if job.call.begin(resource) { job.run(resource) }
       } else if stopped {
         break
       }

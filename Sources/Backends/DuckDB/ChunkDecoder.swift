@@ -18,29 +18,19 @@ final class ChunkDecoder {
 
   private let names: [String]
   private let kinds: [Kind]
-  /// Columns that are clock readings without a zone.
-  let localTimes: Set<String>
 
   init(_ result: inout duckdb_result) throws {
     var names: [String] = []
     var kinds: [Kind] = []
-    var localTimes: Set<String> = []
     for index in 0..<duckdb_column_count(&result) {
       let name = duckdb_column_name(&result, index).map { String(cString: $0) } ?? "column\(index)"
       var type = duckdb_column_logical_type(&result, index)
       defer { duckdb_destroy_logical_type(&type) }
       kinds.append(try Self.kind(of: type, column: name))
       names.append(name)
-      let id = duckdb_get_type_id(type)
-      if id == DUCKDB_TYPE_DATE || id == DUCKDB_TYPE_TIMESTAMP || id == DUCKDB_TYPE_TIMESTAMP_S
-        || id == DUCKDB_TYPE_TIMESTAMP_MS || id == DUCKDB_TYPE_TIMESTAMP_NS
-      {
-        localTimes.insert(name)
-      }
     }
     self.names = names
     self.kinds = kinds
-    self.localTimes = localTimes
   }
 
   func decode(_ chunk: duckdb_data_chunk?) throws -> ColumnBatch {
@@ -146,7 +136,9 @@ final class ChunkDecoder {
     }
   }
 
-  private static func dictionary(_ cells: VectorCells, _ type: duckdb_type, _ words: [String])
+  private static func dictionary(
+    _ cells: VectorCells, _ type: duckdb_type, _ words: [String]
+  )
     -> [String]
   {
     switch type {
@@ -268,6 +260,9 @@ private struct VectorCells {
   private func texts(
     _ data: UnsafeMutableRawPointer, _ transform: (UnsafeBufferPointer<UInt8>) -> String
   ) -> [String] {
+    if let validity, (0..<(count + 63) / 64).allSatisfy({ validity[$0] == 0 }) {
+      return [String](repeating: "", count: count)
+    }
     let cells = data.assumingMemoryBound(to: duckdb_string_t.self)
     return [String](unsafeUninitializedCapacity: count) { target, initialized in
       guard let base = target.baseAddress else { return }

@@ -41,6 +41,10 @@ final class ChunkWriter {
   }
 
   func append(_ columns: [ColumnCells], count: Int) throws {
+    guard columns.allSatisfy({ $0.covers(count) }) else {
+      throw PlatformError(
+        .internalError, "Append to \(table): a column has fewer cells than the batch has rows.")
+    }
     let types = columns.map(\.type)
     if types != chunkTypes { makeChunk(types) }
     var row = 0
@@ -82,7 +86,7 @@ enum ColumnCells {
   case strings([String])
   /// Nil where null.
   case blobs([[UInt8]?])
-  case nulls
+  case noBlobs
 
   var type: duckdb_type {
     switch self {
@@ -97,7 +101,19 @@ enum ColumnCells {
     case .timestamps: DUCKDB_TYPE_TIMESTAMP
     case .int64: DUCKDB_TYPE_BIGINT
     case .strings: DUCKDB_TYPE_VARCHAR
-    case .blobs, .nulls: DUCKDB_TYPE_BLOB
+    case .blobs, .noBlobs: DUCKDB_TYPE_BLOB
+    }
+  }
+
+  /// Whether there is a cell for each of `count` rows.
+  func covers(_ count: Int) -> Bool {
+    switch self {
+    case .column(let column):
+      column.count >= count && (column.presence.map { $0.count >= count } ?? true)
+    case .timestamps(let values), .int64(let values): values.count >= count
+    case .strings(let values): values.count >= count
+    case .blobs(let values): values.count >= count
+    case .noBlobs: true
     }
   }
 
@@ -120,12 +136,13 @@ enum ColumnCells {
         guard let bytes = values[row] else { continue }
         bytes.withUnsafeBytes {
           duckdb_vector_assign_string_element_len(
-            vector, idx_t(row - rows.lowerBound), $0.baseAddress?.assumingMemoryBound(to: CChar.self),
+            vector, idx_t(row - rows.lowerBound),
+            $0.baseAddress?.assumingMemoryBound(to: CChar.self),
             idx_t($0.count))
         }
       }
       markNulls(vector, rows) { values[$0] == nil }
-    case .nulls: markNulls(vector, rows) { _ in true }
+    case .noBlobs: markNulls(vector, rows) { _ in true }
     }
   }
 

@@ -19,6 +19,12 @@ final class DuckDBConnection: @unchecked Sendable {
     handle = nil
   }
 
+  /// Connects anew after `DuckDBDatabase.reopen`.
+  func renew() throws {
+    close()
+    handle = try database.newHandle()
+  }
+
   /// Makes the running statement fail soon; does nothing where none runs.
   func interrupt() {
     if let handle { duckdb_interrupt(handle) }
@@ -63,7 +69,8 @@ final class DuckDBConnection: @unchecked Sendable {
       if onlyReading, kind != DUCKDB_STATEMENT_TYPE_SELECT, kind != DUCKDB_STATEMENT_TYPE_EXPLAIN {
         throw PlatformError(
           .invalidArgument,
-          "Only queries can be run here (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), not statements that change something.")
+          "Only queries can be run here (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), not statements that change something."
+        )
       }
       try bind(parameters, to: statement)
       var result = duckdb_result()
@@ -102,13 +109,15 @@ final class DuckDBConnection: @unchecked Sendable {
       try run("COMMIT", doing: "Commit")
       return output
     } catch {
-      // A failed COMMIT has ended the transaction already, and then there is nothing to roll back.
-      try? run("ROLLBACK")
+      // An interrupt may hit the rollback itself, but only once; after a failed COMMIT there is nothing left to roll back.
+      do { try run("ROLLBACK") } catch { try? run("ROLLBACK") }
       throw error
     }
   }
 
-  private func withStatement(_ sql: String, _ body: (duckdb_prepared_statement) throws -> Void)
+  private func withStatement(
+    _ sql: String, _ body: (duckdb_prepared_statement) throws -> Void
+  )
     throws
   {
     var statement: duckdb_prepared_statement?
@@ -125,7 +134,8 @@ final class DuckDBConnection: @unchecked Sendable {
     guard Int(expected) == parameters.count else {
       throw PlatformError(
         .invalidArgument,
-        "The query has \(expected) parameters, \(parameters.count) were given; write one `?` for each.")
+        "The query has \(expected) parameters, \(parameters.count) were given; write one `?` for each."
+      )
     }
     for (offset, value) in parameters.enumerated() {
       let index = idx_t(offset + 1)

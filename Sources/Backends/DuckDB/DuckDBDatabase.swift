@@ -9,7 +9,9 @@ import Synchronization
 final class DuckDBDatabase: @unchecked Sendable {
   // `duckdb_connect` may be called from any thread; `close` only when nothing else uses the handle.
   private var handle: duckdb_database?
+  private var isClosed = false
   let path: String?
+  private let settings: [String: String]
   private let registeredPath: String?
 
   private static let openPaths = Mutex<Set<String>>([])
@@ -20,6 +22,10 @@ final class DuckDBDatabase: @unchecked Sendable {
     // Everything needed is built into the library; nothing is ever fetched from the network.
     settings["autoinstall_known_extensions"] = "false"
     settings["autoload_known_extensions"] = "false"
+    // DuckDB's own folding of the log happens inside a commit and, where it fails, fails a commit that is already durable;
+    // `WarehouseWriter` folds after the commit instead.
+    settings["checkpoint_threshold"] = "1TB"
+    self.settings = settings
     registeredPath = try path.map(Self.register)
     do {
       handle = try Self.open(path, settings)
@@ -33,24 +39,44 @@ final class DuckDBDatabase: @unchecked Sendable {
 
   /// Folds the log into the file and releases it.
   func close() {
-    guard handle != nil else { return }
+    guard !isClosed else { return }
+    isClosed = true
     duckdb_close(&handle)
     handle = nil
     Self.unregister(registeredPath)
   }
 
+  /// Opens the file once more after DuckDB has stopped; all connections must be closed by now, and connect anew.
+  ///
+  /// The old instance goes first: a process loses its lock on a file when it closes any descriptor of it.
+  func reopen() throws {
+    guard path != nil else {
+      throw PlatformError(
+        .storage,
+        "The warehouse in memory has stopped and cannot be opened again; restart the platform.")
+    }
+    duckdb_close(&handle)
+    handle = nil
+    handle = try Self.open(path, settings)
+  }
+
   func connect() throws -> DuckDBConnection {
+    DuckDBConnection(try newHandle(), of: self)
+  }
+
+  func newHandle() throws -> duckdb_connection {
     guard let handle else {
-      throw PlatformError(.unavailable, "The warehouse is closed; start the platform again.")
+      throw PlatformError(.unavailable, "The warehouse is not open; see the log for why.")
     }
     var connection: duckdb_connection?
     guard duckdb_connect(handle, &connection) == DuckDBSuccess, let connection else {
       throw PlatformError(.storage, "DuckDB gave no connection; see the log for why.")
     }
-    return DuckDBConnection(connection, of: self)
+    return connection
   }
 
-  private static func open(_ path: String?, _ settings: [String: String]) throws -> duckdb_database {
+  private static func open(_ path: String?, _ settings: [String: String]) throws -> duckdb_database
+  {
     var configuration: duckdb_config?
     defer { duckdb_destroy_config(&configuration) }
     guard duckdb_create_config(&configuration) == DuckDBSuccess else {
@@ -69,7 +95,17 @@ final class DuckDBDatabase: @unchecked Sendable {
     else {
       throw openError(path, message.map { String(cString: $0) } ?? "no reason given")
     }
+    useUTC(database)
     return database
+  }
+
+  /// Times become text in UTC wherever the machine is.
+  private static func useUTC(_ database: duckdb_database) {
+    var connection: duckdb_connection?
+    guard duckdb_connect(database, &connection) == DuckDBSuccess else { return }
+    // A library without zones has no such setting and needs none.
+    duckdb_query(connection, "SET GLOBAL TimeZone = 'UTC'", nil)
+    duckdb_disconnect(&connection)
   }
 
   private static func openError(_ path: String?, _ message: String) -> PlatformError {
@@ -85,7 +121,8 @@ final class DuckDBDatabase: @unchecked Sendable {
     if message.contains("No such file or directory") || message.contains("Permission denied") {
       return PlatformError(
         .storage,
-        "The warehouse file \(path) cannot be opened: \(firstLine(message)). Check that its folder exists and is writable.")
+        "The warehouse file \(path) cannot be opened: \(firstLine(message)). Check that its folder exists and is writable."
+      )
     }
     return PlatformError(
       .storage,

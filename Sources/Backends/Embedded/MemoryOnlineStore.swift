@@ -51,7 +51,9 @@ package final class MemoryOnlineStore: SnapshottingOnlineStore {
 
   package func restoreSnapshot(from path: String) async throws -> [String: Int64] {
     let prepared = views.withLock { $0 }
-    let file = await disk.run { MemorySnapshotReader.read(path, wanted: prepared.mapValues(\.layout)) }
+    let file = await disk.run {
+      MemorySnapshotReader.read(path, wanted: prepared.mapValues(\.layout))
+    }
     views.withLock { views in
       for (name, restored) in file where views[name]?.digest == prepared[name]?.digest {
         views[name] = MemoryView(restored.layout, tables: restored.tables)
@@ -64,7 +66,8 @@ package final class MemoryOnlineStore: SnapshottingOnlineStore {
     if let view = views.withLock({ $0[name] }) { return view }
     throw PlatformError(
       .failedPrecondition,
-      "the online store has no view '\(name)': apply the definitions, or repeat the read if they just changed")
+      "the online store has no view '\(name)': apply the definitions, or repeat the read if they just changed"
+    )
   }
 }
 
@@ -93,7 +96,9 @@ final class MemoryView: Sendable {
     shards = tables.map(Shard.init)
   }
 
-  static func shard(of key: EntityKey) -> Int { Int(truncatingIfNeeded: key.hashValue) & (shards - 1) }
+  static func shard(of key: EntityKey) -> Int {
+    Int(truncatingIfNeeded: key.hashValue) & (shards - 1)
+  }
 
   var count: Int { shards.reduce(0) { $0 + $1.table.withLock { $0.count } } }
 

@@ -132,7 +132,8 @@ private final class SnapshotOutput {
     descriptor = -1
     guard rename(temporary, path) == 0 else { throw failure("rename") }
     // Without this the rename itself may be lost with the power.
-    let directory = open(URL(fileURLWithPath: path).deletingLastPathComponent().path, O_RDONLY | O_CLOEXEC)
+    let directory = open(
+      URL(fileURLWithPath: path).deletingLastPathComponent().path, O_RDONLY | O_CLOEXEC)
     guard directory >= 0 else { throw failure("open the folder of") }
     defer { close(directory) }
     guard fsync(directory) == 0 else { throw failure("sync the folder of") }
@@ -291,7 +292,8 @@ private final class SnapshotInput {
     guard read(blockHeaderBytes) else { return nil }
     let header = payload.withUnsafeBytes { bytes in
       (
-        kind: bytes[0], length: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)),
+        kind: bytes[0],
+        length: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)),
         checksum: UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 5, as: UInt64.self))
       )
     }
@@ -321,7 +323,8 @@ private final class SnapshotInput {
     return payload.withUnsafeMutableBytes { bytes in
       var filled = 0
       while filled < count {
-        let got = Foundation.read(descriptor, bytes.baseAddress?.advanced(by: filled), count - filled)
+        let got = Foundation.read(
+          descriptor, bytes.baseAddress?.advanced(by: filled), count - filled)
         if got < 0, errno == EINTR { continue }
         guard got > 0 else { return false }
         filled += got

@@ -53,7 +53,9 @@ package final class Diagnostics {
   package var all: [Diagnostic] {
     var seen: Set<Diagnostic> = []
     return found.filter { seen.insert($0).inserted }.enumerated().sorted {
-      ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
+      ($0.element.line, $0.element.column, $0.offset) < (
+        $1.element.line, $1.element.column, $1.offset
+      )
     }.map(\.element)
   }
 }

@@ -12,10 +12,12 @@ struct EntitySection {
   }
 
   private func key(_ mapping: MappingReader) -> [String] {
-    guard let items = mapping.required("key", "the columns that name one, like [customer_id]")?.list()
+    guard
+      let items = mapping.required("key", "the columns that name one, like [customer_id]")?.list()
     else { return [] }
     if items.isEmpty {
-      mapping.report("the key of \(mapping.noun) must name at least one column", at: mapping.place(of: "key"))
+      mapping.report(
+        "the key of \(mapping.noun) must name at least one column", at: mapping.place(of: "key"))
     }
     var columns: [String] = []
     for item in items {

@@ -26,13 +26,16 @@ struct ModelSection {
   }
 
   private func model(_ name: String, _ mapping: MappingReader) -> ModelDefinition {
-    let vector = ModelVectorReader(featureTypes: featureTypes, diagnostics: diagnostics).read(mapping)
-    let training = TrainingReader(sources: sources, diagnostics: diagnostics, fileExists: fileExists)
+    let vector = ModelVectorReader(featureTypes: featureTypes, diagnostics: diagnostics).read(
+      mapping)
+    let training = TrainingReader(
+      sources: sources, diagnostics: diagnostics, fileExists: fileExists)
     let spine = mapping["spine"].flatMap(training.spine)
     let label = mapping["label"].flatMap { training.label($0, spine: spine) }
     let train = mapping["train"].flatMap(training.train)
     if mapping["label"] != nil || mapping["train"] != nil, mapping["spine"] == nil {
-      mapping.report("\(mapping.noun) needs 'spine': the source and time that training rows are made of")
+      mapping.report(
+        "\(mapping.noun) needs 'spine': the source and time that training rows are made of")
     }
     if mapping["train"] != nil, mapping["label"] == nil {
       mapping.report("\(mapping.noun) needs 'label': what it is trained to predict")
@@ -160,7 +163,9 @@ struct ModelSection {
     if let threshold, threshold.value <= 0 {
       mapping.report("'retrain_above' of \(mapping.noun) must be above 0", at: threshold.place)
     }
-    guard let window = mapping.required("window", "the stretch of predictions that is judged, like 1h")?.span()
+    guard
+      let window = mapping.required("window", "the stretch of predictions that is judged, like 1h")?
+        .span()
     else { return nil }
     let defaults = DriftDefinition(window: window.value)
     return DriftDefinition(

@@ -24,7 +24,8 @@ struct ModelVectorReader {
     var seen: Set<String> = []
     for name in listed {
       guard seen.insert(name.value).inserted else {
-        diagnostics.report("'\(name.value)' is twice in the features of \(mapping.noun)", at: name.place)
+        diagnostics.report(
+          "'\(name.value)' is twice in the features of \(mapping.noun)", at: name.place)
         continue
       }
       if let feature = feature(name, inputs, derived, of: mapping) { features.append(feature) }
@@ -144,7 +145,8 @@ extension ModelVectorReader {
     let whole = written.expression.replacing(names: values.mapValues(\.expression))
     let nodes = written.expression.nodeCount { values[$0]?.nodes ?? 1 }
     guard nodes <= Self.maximumNodes else {
-      diagnostics.report("\(written.what) is too large with all that it refers to", at: written.scalar.place)
+      diagnostics.report(
+        "\(written.what) is too large with all that it refers to", at: written.scalar.place)
       return DerivedValue(expression: .literal(.null), type: nil, nodes: 1)
     }
     return DerivedValue(expression: whole, type: type, nodes: nodes)

@@ -28,7 +28,8 @@ package struct NodeReader {
   }
 
   /// The keys of a mapping; `known` are the keys it may have, nil where they are free names.
-  package func mapping(of noun: String, known: [String]?, at place: Place? = nil) -> MappingReader? {
+  package func mapping(of noun: String, known: [String]?, at place: Place? = nil) -> MappingReader?
+  {
     guard case .mapping(let entries, let start) = node else {
       report("\(what) must be a mapping, not \(node.kindName)")
       return nil
@@ -68,7 +69,8 @@ package struct NodeReader {
     guard let text = text("a length of time, like 30s, 24h or 7d") else { return nil }
     guard let span = Span(text.value) else {
       report(
-        "\(what) is '\(text.value)', which is not a length of time; write for example 500ms, 30s, 24h, 7d")
+        "\(what) is '\(text.value)', which is not a length of time; write for example 500ms, 30s, 24h, 7d"
+      )
       return nil
     }
     return Located(value: span, place: text.place)
@@ -156,7 +158,8 @@ package struct MappingReader {
     for entry in entries where !known.contains(entry.key.text) {
       let name = entry.key.text
       report(
-        "unknown key '\(name)' in \(noun)\(suggestion(for: name, among: known))", at: entry.key.place)
+        "unknown key '\(name)' in \(noun)\(suggestion(for: name, among: known))",
+        at: entry.key.place)
     }
   }
 }

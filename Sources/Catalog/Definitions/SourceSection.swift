@@ -135,7 +135,9 @@ struct SourceSection {
     if let low, let high, low.value > high.value {
       rules.report("'min' is above 'max' in \(rules.noun): no value would pass", at: low.place)
     }
-    if rules.entries.isEmpty { rules.report("\(rules.noun) checks nothing; give required, min or max") }
+    if rules.entries.isEmpty {
+      rules.report("\(rules.noun) checks nothing; give required, min or max")
+    }
     return ColumnCheck(
       column: column.name, required: rules["required"]?.boolean()?.value ?? false,
       min: low?.value, max: high?.value)
@@ -156,9 +158,15 @@ extension NodeReader {
   func columnType() -> ColumnType? {
     guard let text = text("a type: bool, int64, double, string or timestamp") else { return nil }
     guard let type = ColumnType(rawValue: text.value) else {
+      let ours = [
+        "int": "int64", "integer": "int64", "float": "double", "number": "double",
+        "text": "string", "str": "string", "boolean": "bool", "date": "timestamp",
+        "datetime": "timestamp",
+      ]
       report(
         "\(what) has the unknown type '\(text.value)'"
-          + suggestion(for: text.value, among: ColumnType.allCases.map(\.rawValue)))
+          + (ours[text.value].map { "; did you mean '\($0)'?" }
+            ?? suggestion(for: text.value, among: ColumnType.allCases.map(\.rawValue))))
       return nil
     }
     return type
@@ -198,7 +206,8 @@ extension NodeReader {
   }
 
   private func isPythonName(_ text: String) -> Bool {
-    guard let first = text.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first) else {
+    guard let first = text.utf8.first, !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains(first)
+    else {
       return false
     }
     return text.unicodeScalars.allSatisfy {

@@ -8,7 +8,9 @@ struct TrainingReader {
   let fileExists: (String) -> Bool
 
   func spine(_ reader: NodeReader) -> SpineDefinition? {
-    guard let mapping = reader.mapping(of: reader.what, known: ["source", "time"]) else { return nil }
+    guard let mapping = reader.mapping(of: reader.what, known: ["source", "time"]) else {
+      return nil
+    }
     let source = source(mapping)
     let time = mapping.required("time", "when a training row happened")?.text("the name of a field")
     guard let source, let time else { return nil }
@@ -27,19 +29,22 @@ struct TrainingReader {
   }
 
   func label(_ reader: NodeReader, spine: SpineDefinition?) -> LabelDefinition? {
-    guard let mapping = reader.mapping(of: reader.what, known: ["source", "join", "value", "delay"])
+    guard
+      let mapping = reader.mapping(of: reader.what, known: ["source", "join", "value", "delay"])
     else { return nil }
     let source = source(mapping)
     let join = mapping["join"]?.text("the name of a field")
     let value = mapping.required("value", "an expression over the source's columns")?.expression()
-    let delay = mapping.required("delay", "how long after the row's time the label is known, like 12h")?
+    let delay = mapping.required(
+      "delay", "how long after the row's time the label is known, like 12h")?
       .span()
     guard let source else { return nil }
     if let value { check(value, in: source) }
     if let spine { check(join, spine, source, mapping) }
     guard let value, let delay else { return nil }
     return LabelDefinition(
-      source: source.definition.name, join: join?.value, value: value.expression, delay: delay.value)
+      source: source.definition.name, join: join?.value, value: value.expression, delay: delay.value
+    )
   }
 
   private func source(_ mapping: MappingReader) -> SourceScope? {
@@ -61,7 +66,8 @@ struct TrainingReader {
   }
 
   private func check(
-    _ join: Located<String>?, _ spine: SpineDefinition, _ label: SourceScope, _ mapping: MappingReader
+    _ join: Located<String>?, _ spine: SpineDefinition, _ label: SourceScope,
+    _ mapping: MappingReader
   ) {
     guard let join else {
       if spine.source != label.definition.name {
@@ -105,7 +111,9 @@ struct TrainingReader {
     let metric = mapping["metric"]?.word("a metric", as: TrainingDefinition.Metric.self)
     let holdout = mapping["holdout"].flatMap(share)
     let parameters = mapping["parameters"].flatMap(json)
-    guard let run = mapping.required("run", "a function, like train.py:train")?.codeReference(fileExists)
+    guard
+      let run = mapping.required("run", "a function, like train.py:train")?.codeReference(
+        fileExists)
     else { return nil }
     return TrainingDefinition(
       run: run, data: data?.value, schedule: schedule?.value, zone: zone ?? "UTC",
@@ -118,8 +126,10 @@ struct TrainingReader {
     let isPercent = scalar.text.hasSuffix("%")
     let digits = isPercent ? String(scalar.text.dropLast()) : scalar.text
     let number = YAMLScalar(text: digits, isPlain: true, place: scalar.place).number
-    guard let number, case let share = isPercent ? number / 100 : number, share > 0, share < 1 else {
-      reader.report("\(reader.what) is '\(scalar.text)'; it must be a share between 0 and 1, like 0.2 or 20%")
+    guard let number, case let share = isPercent ? number / 100 : number, share > 0, share < 1
+    else {
+      reader.report(
+        "\(reader.what) is '\(scalar.text)'; it must be a share between 0 and 1, like 0.2 or 20%")
       return nil
     }
     return share

@@ -120,7 +120,8 @@ struct FeatureReader {
       let options = ["window", "where", "resolution", "ttl"]
       mapping.refuseKeys(except: Self.forms + options)
       mapping.report(
-        "\(mapping.noun) does not say what it is; give one of \(Self.forms.joined(separator: ", "))")
+        "\(mapping.noun) does not say what it is; give one of \(Self.forms.joined(separator: ", "))"
+      )
     }
     return nil
   }
@@ -175,7 +176,8 @@ struct FeatureReader {
     guard let column = column(reader) else { return nil }
     if function != .count, let type = column.type, !type.isNumeric {
       reader.report(
-        "\(reader.what): column '\(column.name)' is \(type.rawValue); \(function.rawValue) needs int64 or double")
+        "\(reader.what): column '\(column.name)' is \(type.rawValue); \(function.rawValue) needs int64 or double"
+      )
       return nil
     }
     return Aggregated(column: column.name)
@@ -207,7 +209,9 @@ struct FeatureReader {
 
   private func resolution(_ reader: NodeReader, of length: Span?) -> Span? {
     if case .scalar(let scalar) = reader.node, scalar.text == "exact" {
-      reader.report("\(reader.what): 'exact' is not available in this version; leave it out or give one of \(sizes)")
+      reader.report(
+        "\(reader.what): 'exact' is not available in this version; leave it out or give one of \(sizes)"
+      )
       return nil
     }
     guard let span = reader.span()?.value else { return nil }

@@ -64,7 +64,8 @@ extension NodeReader {
     guard let scalar = scalar("an expression") else { return nil }
     guard scalar.text.count <= Limits.expressionCharacters else {
       report(
-        "\(what) has \(scalar.text.count) characters; at most \(Limits.expressionCharacters) are allowed")
+        "\(what) has \(scalar.text.count) characters; at most \(Limits.expressionCharacters) are allowed"
+      )
       return nil
     }
     do {

@@ -23,7 +23,8 @@ package struct YAMLDocument {
         "this byte is not UTF-8 text; save the file as UTF-8", at: placeOfInvalidByte(in: bytes))
       return nil
     }
-    return read(text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text,
+    return read(
+      text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text,
       diagnostics)
   }
 
@@ -134,7 +135,8 @@ extension YAMLDocument {
       .composer(_, let problem, let mark, _):
       let isSecond = problem.hasPrefix("but found another document")
       diagnostics.report(
-        isSecond ? "a second document begins here; the file must be one" : "not valid YAML: \(problem)",
+        isSecond
+          ? "a second document begins here; the file must be one" : "not valid YAML: \(problem)",
         at: Place(mark))
     case .reader(let problem, let offset, _, let yaml):
       let before = yaml.utf8.prefix(offset ?? 0)
@@ -144,7 +146,8 @@ extension YAMLDocument {
     case .duplicatedKeysInMapping(let duplicates, let context):
       let name = duplicates.first ?? ""
       diagnostics.report(
-        "the key '\(name)' is given more than once in this mapping; keep one", at: Place(context.mark))
+        "the key '\(name)' is given more than once in this mapping; keep one",
+        at: Place(context.mark))
     default:
       diagnostics.report("not valid YAML: \(error)", at: .start)
     }

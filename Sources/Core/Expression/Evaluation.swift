@@ -1,16 +1,23 @@
 extension Expression {
-  /// Evaluates over `count` rows: columns in, one column out; one row online and many offline are the same code.
+  /// Evaluates over `count` rows: columns in, one column out; one row online and many offline are
+  /// the same code.
   ///
-  /// Total: it never fails. An unknown name, and an operation on types that `type(given:names:)` refuses, is null.
-  /// - Null propagates, except through `coalesce`, `if` (a null condition takes the else value), `is null`, and `and`/`or`
+  /// Total: it never fails. An unknown name, and an operation on types that `type(given:names:)`
+  /// refuses, is null.
+  /// - Null propagates, except through `coalesce`, `if` (a null condition takes the else value),
+  /// `is null`, and `and`/`or`
   ///   (three-valued as in SQL: `false and null` is false).
-  /// - `/` yields a double; division and modulo by zero are null; `%` has the sign of its left side, as in SQL.
-  /// - Whole-number arithmetic beyond 64 bits is null: a column has one type, which must not depend on its other rows.
-  /// - `log` of zero and less and `sqrt` of less than zero are null; `round` takes halves away from zero.
+  /// - `/` yields a double; division and modulo by zero are null; `%` has the sign of its left
+  /// side, as in SQL.
+  /// - Whole-number arithmetic beyond 64 bits is null: a column has one type, which must not
+  /// depend on its other rows.
+  /// - `log` of zero and less and `sqrt` of less than zero are null; `round` takes halves away
+  /// from zero.
   /// - Every comparison with NaN is false, except `!=`; `min`, `max` and `clip` of a NaN are NaN.
   /// - Time parts are in UTC or the named zone; `weekday` is 0 on Monday and 6 on Sunday.
   ///
-  /// The result has no name; it has the type that `type(given:names:)` says (double for a bare null).
+  /// The result has no name; it has the type that `type(given:names:)` says (double for a bare
+  /// null).
   package func evaluate(count: Int, column: (String) -> Column?) -> Column {
     vector(count, column).column(rows: count)
   }
@@ -54,7 +61,8 @@ private func applied(
   case .isNull: nullTest(arguments[0], rows: rows)
   case .abs, .floor, .ceil, .round, .log, .exp, .sqrt: mathematics(function, arguments[0])
   case .min: arguments.dropFirst().reduce(arguments[0]) { extreme($0, $1, rows: rows, least: true) }
-  case .max: arguments.dropFirst().reduce(arguments[0]) { extreme($0, $1, rows: rows, least: false) }
+  case .max:
+    arguments.dropFirst().reduce(arguments[0]) { extreme($0, $1, rows: rows, least: false) }
   case .clip:
     extreme(
       extreme(arguments[0], arguments[1], rows: rows, least: false), arguments[2], rows: rows,
@@ -72,7 +80,8 @@ private func inverted(_ a: Vector) -> Vector {
     values: .bool(mapCells(all) { !$0 }), presence: a.presence, isConstant: a.isConstant)
 }
 
-/// `and` (`deciding` false) or `or` (`deciding` true): one deciding side decides, else a null side makes null.
+/// `and` (`deciding` false) or `or` (`deciding` true): one deciding side decides, else a null side
+/// makes null.
 private func conjunction(_ a: Vector, _ b: Vector, rows: Int, of deciding: Bool) -> Vector {
   let a = a.widened(to: .bool)
   let b = b.widened(to: .bool)
@@ -123,7 +132,8 @@ private func choice(_ condition: Vector, _ then: Vector, _ otherwise: Vector, ro
   if condition.isConstant {
     return all[0] && !condition.isNullEverywhere ? then : otherwise
   }
-  let taken = condition.presence.map { nulls in combine(all, false, nulls, false) { $0 && $1 == 0 } } ?? all
+  let taken =
+    condition.presence.map { nulls in combine(all, false, nulls, false) { $0 && $1 == 0 } } ?? all
   return selected(taken, then, otherwise, rows: rows)
 }
 

@@ -46,7 +46,8 @@ enum ExpressionFunction: String, CaseIterable {
     guard function.arity.contains(arguments) else {
       return .failure(
         ExpressionError(
-          "\(name) is written \(function.usage), here it has \(arguments) argument\(arguments == 1 ? "" : "s")"
+          "\(name) is written \(function.usage), here it has \(arguments) "
+            + "argument\(arguments == 1 ? "" : "s")"
         ))
     }
     return .success(function)

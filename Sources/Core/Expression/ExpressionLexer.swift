@@ -76,13 +76,16 @@ struct ExpressionLexer {
       }
     }
     if isLetter(peek(0)) || peek(0) == UInt8(ascii: ".") {
-      throw fault("a number ends in an unexpected character; put a blank or an operator after it", at: position)
+      throw fault(
+        "a number ends in an unexpected character; put a blank or an operator after it",
+        at: position)
     }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
     if isWhole {
       if let value = Int64(text) { return .number(.int64(value)) }
       if text == "9223372036854775808" { return .leastMagnitude }
-      throw fault("the whole number \(text) does not fit 64 bits; write it with a decimal point", at: start)
+      throw fault(
+        "the whole number \(text) does not fit 64 bits; write it with a decimal point", at: start)
     }
     guard let value = Double(text.hasSuffix(".") ? text + "0" : text), value.isFinite else {
       throw fault("the number \(text) is too large", at: start)

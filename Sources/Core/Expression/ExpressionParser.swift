@@ -1,13 +1,16 @@
 extension Expression {
   /// Reads the text of an expression.
   ///
-  /// From the loosest to the tightest: `or`, `and`, `not`, comparisons with `in` and `is null` (which do not chain),
-  /// `+ -`, `* / %`, unary `-`. Keywords and functions are known in any case. Text and nesting are bounded by `Limits`.
+  /// From the loosest to the tightest: `or`, `and`, `not`, comparisons with `in` and `is null`
+  /// (which do not chain),
+  /// `+ -`, `* / %`, unary `-`. Keywords and functions are known in any case. Text and nesting are
+  /// bounded by `Limits`.
   /// The error's offset is the 0-based character at fault.
   package static func parse(_ text: String) throws(ExpressionError) -> Expression {
     guard text.utf8.count <= Limits.expressionCharacters else {
       throw ExpressionError(
-        "the expression has more than \(Limits.expressionCharacters) characters; split it into derived features",
+        "the expression has more than \(Limits.expressionCharacters) characters; split it into "
+          + "derived features",
         at: Limits.expressionCharacters)
     }
     var parser = try ExpressionParser(text)
@@ -114,7 +117,8 @@ private struct ExpressionParser {
   private mutating func membership(_ operand: Node) throws(ExpressionError) -> Node {
     let place = try advance()
     guard isSign("(") else {
-      throw lexer.fault("`in` is followed by values in parentheses, as in x in (1, 2)", at: token.start)
+      throw lexer.fault(
+        "`in` is followed by values in parentheses, as in x in (1, 2)", at: token.start)
     }
     try advance()
     let members = try list(openedAt: place)
@@ -315,7 +319,8 @@ private struct ExpressionParser {
 
   private func tooDeep(at place: Int) -> ExpressionError {
     lexer.fault(
-      "the expression is nested deeper than \(Limits.expressionDepth) levels; split it into derived features",
+      "the expression is nested deeper than \(Limits.expressionDepth) levels; split it into "
+        + "derived features",
       at: place)
   }
 }

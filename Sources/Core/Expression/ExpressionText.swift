@@ -1,12 +1,14 @@
 extension Expression {
-  /// The canonical text: it parses back to the same tree, and two texts of one tree are one canonical text.
+  /// The canonical text: it parses back to the same tree, and two texts of one tree are one
+  /// canonical text.
   package var text: String {
     var text = ""
     write(to: &text)
     return text
   }
 
-  /// How tightly the outermost operator binds; an operand that binds less tightly is put in parentheses.
+  /// How tightly the outermost operator binds; an operand that binds less tightly is put in
+  /// parentheses.
   private var strength: Int {
     switch self {
     case .binary(.or, _, _): 1
@@ -36,7 +38,9 @@ extension Expression {
     case .unary(.negate, let operand):
       // `-5` is the number, so the negation of the number 5 keeps its parentheses.
       let isPositiveNumber =
-        if case .literal(let literal) = operand, literal.isNumber { operand.strength == 8 } else { false }
+        if case .literal(let literal) = operand, literal.isNumber { operand.strength == 8 } else {
+          false
+        }
       text += "-"
       operand.write(to: &text, atLeast: isPositiveNumber ? 9 : 7)
     case .binary(let sign, let left, let right):

@@ -1,9 +1,12 @@
 extension Expression {
   /// The type of the result; nil for a bare null.
   ///
-  /// `type` gives the type of a name, nil for an unknown one; `names` are the known names, for the nearest one in the
-  /// message. Whole numbers stay whole under `+ - * %`, `abs`, `min`, `max`, `clip` and rounding; `/` always yields a double.
-  /// Throws on unknown names, wrong operand types and wrong argument counts; the tree has no places, so the offset is 0.
+  /// `type` gives the type of a name, nil for an unknown one; `names` are the known names, for the
+  /// nearest one in the
+  /// message. Whole numbers stay whole under `+ - * %`, `abs`, `min`, `max`, `clip` and rounding;
+  /// `/` always yields a double.
+  /// Throws on unknown names, wrong operand types and wrong argument counts; the tree has no
+  /// places, so the offset is 0.
   package func type(
     given type: (String) -> ColumnType?, names: [String]
   ) throws(ExpressionError) -> ColumnType? {
@@ -92,10 +95,13 @@ extension Expression {
       if arguments.count == 2 {
         guard case .literal(.string(let zone)) = arguments[1] else {
           throw ExpressionError(
-            "the zone of \(function.rawValue) is a text such as 'America/New_York', not \(arguments[1].text)")
+            "the zone of \(function.rawValue) is a text such as 'America/New_York', not "
+              + "\(arguments[1].text)"
+          )
         }
         guard ZoneOffsets.of(zone) != nil else {
-          throw ExpressionError("unknown zone '\(zone)'; write an IANA name such as 'America/New_York'")
+          throw ExpressionError(
+            "unknown zone '\(zone)'; write an IANA name such as 'America/New_York'")
         }
       }
       return .int64
@@ -115,7 +121,8 @@ extension Expression {
       }
       guard let both = unified(known, type) else {
         throw ExpressionError(
-          "the values of \(function.rawValue) must be of one type; \(argument.text) is \(type.rawValue), before it stands \(known.rawValue)"
+          "the values of \(function.rawValue) must be of one type; \(argument.text) is "
+            + "\(type.rawValue), before it stands \(known.rawValue)"
         )
       }
       common = both
@@ -136,7 +143,9 @@ extension Expression {
   ) throws(ExpressionError) {
     guard let type, let otherType, unified(type, otherType) == nil else { return }
     throw ExpressionError(
-      "\(user) cannot compare \(self.text) (\(type.rawValue)) with \(other.text) (\(otherType.rawValue))")
+      "\(user) cannot compare \(self.text) (\(type.rawValue)) with \(other.text) "
+        + "(\(otherType.rawValue))"
+    )
   }
 }
 
@@ -152,7 +161,8 @@ extension Expression.Literal {
   }
 }
 
-/// The type that holds values of both, nil where there is none; an unknown type gives way to the other.
+/// The type that holds values of both, nil where there is none; an unknown type gives way to the
+/// other.
 func unified(_ a: ColumnType?, _ b: ColumnType?) -> ColumnType? {
   guard let a else { return b }
   guard let b, a != b else { return a }

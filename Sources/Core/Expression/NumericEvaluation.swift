@@ -18,7 +18,8 @@ func negated(_ a: Vector) -> Vector {
 
 func arithmetic(_ sign: Expression.BinaryOperator, _ a: Vector, _ b: Vector, rows: Int) -> Vector {
   if sign != .divide {
-    // A null of no type takes the type of the other side, so that the result's type is the static one.
+    // A null of no type takes the type of the other side, so that the result's type is the static
+    // one.
     if case .int64 = a.values, b.values == nil { return Vector(nullOf: .int64) }
     if case .int64 = b.values, a.values == nil { return Vector(nullOf: .int64) }
     if case .int64(let x) = a.values, case .int64(let y) = b.values {
@@ -218,7 +219,7 @@ func timePart(_ function: ExpressionFunction, _ a: Vector, zone: Vector?) -> Vec
   case .month: values = mapCells(local) { Timestamp.civil(fromDays: dayNumber($0)).month }
   case .day: values = mapCells(local) { Timestamp.civil(fromDays: dayNumber($0)).day }
   // The epoch was a Thursday.
-  case .weekday: values = mapCells(local) { let day = (dayNumber($0) + 3) % 7; return day < 0 ? day + 7 : day }
+  case .weekday: values = mapCells(local) { (dayNumber($0) % 7 + 10) % 7 }
   case .hour: values = mapCells(local) { inDay($0) / 3_600_000_000 }
   default: values = mapCells(local) { inDay($0) / 60_000_000 % 60 }
   }

@@ -1,9 +1,11 @@
 import Foundation
 import Synchronization
 
-/// Offsets of one IANA zone from UTC, cached in stretches of time so that a lookup is a few nanoseconds.
+/// Offsets of one IANA zone from UTC, cached in stretches of time so that a lookup is a few
+/// nanoseconds.
 ///
-/// Guarantees: exact to the second for zones whose offset changes at most once in twelve days; safe to share.
+/// Guarantees: exact to the second for zones whose offset changes at most once in twelve days;
+/// safe to share.
 package final class ZoneOffsets: Sendable {
   /// Offsets around at most one change, in seconds.
   struct Stretch: Sendable {
@@ -90,7 +92,8 @@ package final class ZoneOffsets: Sendable {
 
     /// The instant of a local reading, both in microseconds.
     ///
-    /// A reading that occurs twice (clocks set back) is the first one. One that never occurs (clocks set forward) is read with
+    /// A reading that occurs twice (clocks set back) is the first one. One that never occurs
+    /// (clocks set forward) is read with
     /// the offset before the change: 02:30 becomes the instant that clocks showed as 03:30.
     package mutating func instant(ofLocal microseconds: Int64) -> Int64 {
       let local = floorMultiple(microseconds, 1_000_000) / 1_000_000

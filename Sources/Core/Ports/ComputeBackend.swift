@@ -1,5 +1,5 @@
 /// One run of a user's training function.
-package struct TrainingTask: Sendable {
+package struct TrainingRequest: Sendable {
   package var jobID: String
   package var run: CodeReference
   package var projectDirectory: String
@@ -29,7 +29,7 @@ package struct TrainingTask: Sendable {
 
 /// What a training function left behind.
 package struct TrainingOutcome: Sendable {
-  /// A local file; the caller stores it and removes it.
+  /// A file in a folder of its own; the caller stores the file and removes the folder.
   package var artifactPath: String
   package var format: String
   /// One prediction per row of the dataset, training rows first.
@@ -53,5 +53,5 @@ package struct TrainingOutcome: Sendable {
 /// Where training runs: the local worker pool, or a cluster.
 package protocol ComputeBackend: Sendable {
   /// Runs a training task to its end; cancelling the caller ends the work.
-  func train(_ task: TrainingTask, timeout: Span) async throws -> TrainingOutcome
+  func train(_ task: TrainingRequest, timeout: Span) async throws -> TrainingOutcome
 }

@@ -68,7 +68,8 @@ private struct RowDecoding: Decoder {
     guard rows.columns.count == 1 else {
       throw PlatformError(
         .internalError,
-        "A row of \(rows.columns.count) columns cannot be decoded as a single value; select one column.")
+        "A row of \(rows.columns.count) columns cannot be decoded as a single value; select one column."
+      )
     }
     return Cell(column: rows.columns[0], row: row)
   }

@@ -68,7 +68,9 @@ package struct TileRing: Sendable, Equatable {
   }
 
   /// Merges slot `slot` of the tiles from `first` through `last` into `partial`.
-  @inlinable package func merge(slot: Int, from first: Int64, through last: Int64, into partial: inout Partial) {
+  @inlinable package func merge(
+    slot: Int, from first: Int64, through last: Int64, into partial: inout Partial
+  ) {
     var position = lowerBound(first)
     while position < indices.count, indices[position] <= last {
       partial.merge(partials[position * width + slot])

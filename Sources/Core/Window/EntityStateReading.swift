@@ -100,7 +100,8 @@ extension ViewLayout {
   package func firstTiles(at now: Timestamp) -> [Int64] {
     rings.map { ring in
       let resolution = ring.resolution.microseconds
-      return floorMultiple(now.microseconds &- ring.horizon.microseconds, resolution) / resolution - 1
+      return floorMultiple(now.microseconds &- ring.horizon.microseconds, resolution) / resolution
+        - 1
     }
   }
 }

@@ -18,7 +18,7 @@ struct Int64Numbering: Sendable {
   @inline(__always)
   private func home(of key: Int64) -> Int {
     let mixed = (UInt64(bitPattern: key) ^ (UInt64(bitPattern: key) >> 32)) &* Self.seed
-    return Int((mixed ^ (mixed >> 29)) &* 0x9E37_79B9_7F4A_7C15 >> shift)
+    return Int(((mixed ^ (mixed >> 29)) &* 0x9E37_79B9_7F4A_7C15) >> shift)
   }
 
   /// The number of `key`, a new one where it had none.

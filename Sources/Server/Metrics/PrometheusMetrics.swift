@@ -11,7 +11,7 @@ package final class PrometheusMetrics: MetricsFactory, Sendable {
     var labels: String
   }
 
-  private enum Handler: Sendable {
+  fileprivate enum Handler: Sendable {
     case counter(CounterSeries)
     case gauge(GaugeSeries)
     case histogram(HistogramSeries)

@@ -18,6 +18,11 @@
 //   worker   -> Result | Fault, with Heartbeat and Log in between
 //   platform -> Drain              (the worker finishes the tasks it has, then closes and exits 0)
 //
+// A welcomed worker leads a process group of its own, so that killing the group also ends
+// what user code has started. Exit status: 0 after a drain, SIGTERM (which drains too) or the end
+// of the connection; 1 when user code held the interpreter for a minute; 2 when the platform was
+// not reachable; 3 when it was not welcomed; 4 after a protocol error.
+//
 // A worker runs one task at a time, in the order the tasks came. The platform may send the next
 // task before the last one is answered; it waits in the worker's queue. A closed connection ends
 // the worker at once: no orphan outlives the platform.

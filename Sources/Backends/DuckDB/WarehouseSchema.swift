@@ -1,0 +1,69 @@
+import Core
+
+/// The platform's own tables, made by numbered steps that are each run once.
+enum WarehouseSchema {
+  /// Step n brings a database from version n - 1 to n. Steps are only ever added.
+  static let migrations: [String] = [
+    """
+    CREATE SEQUENCE quarantine_ids;
+    CREATE TABLE quarantine (
+      id BIGINT DEFAULT nextval('quarantine_ids'), source VARCHAR NOT NULL, record VARCHAR, reason VARCHAR,
+      position VARCHAR, created_at TIMESTAMP NOT NULL);
+    CREATE TABLE ingested_files (
+      digest VARCHAR NOT NULL, source VARCHAR NOT NULL, name VARCHAR, rows BIGINT, quarantined BIGINT,
+      duplicates BIGINT, created_at TIMESTAMP NOT NULL);
+    CREATE TABLE event_columns (
+      source VARCHAR NOT NULL, name VARCHAR NOT NULL, position BIGINT NOT NULL, type VARCHAR NOT NULL,
+      since BIGINT NOT NULL);
+    CREATE TABLE model_logs (
+      request_id VARCHAR, model_id VARCHAR NOT NULL, model_version VARCHAR, stage VARCHAR, route VARCHAR,
+      entity_keys VARCHAR, model_inputs VARCHAR, feature_values DOUBLE[], model_result DOUBLE,
+      model_error VARCHAR, event_datetime TIMESTAMP NOT NULL, hydrate_us BIGINT, queue_us BIGINT,
+      compute_us BIGINT, total_us BIGINT);
+    CREATE TABLE drift_scores (
+      model_id VARCHAR NOT NULL, model_version VARCHAR, feature VARCHAR, test VARCHAR, score DOUBLE,
+      null_share DOUBLE, baseline_null_share DOUBLE, rows BIGINT, window_start TIMESTAMP,
+      window_end TIMESTAMP, created_at TIMESTAMP NOT NULL);
+    CREATE TABLE labels (
+      model_id VARCHAR NOT NULL, request_id VARCHAR, entity_keys VARCHAR, label DOUBLE,
+      event_timestamp TIMESTAMP, created_at TIMESTAMP NOT NULL);
+    CREATE TABLE jobs_history (
+      job_id VARCHAR NOT NULL, kind VARCHAR, target VARCHAR, state VARCHAR, attempt BIGINT, error VARCHAR,
+      result VARCHAR, created_at TIMESTAMP, started_at TIMESTAMP, finished_at TIMESTAMP);
+    CREATE TABLE model_metadata (
+      model_id VARCHAR NOT NULL, artifact_type VARCHAR, version VARCHAR, trained_date TIMESTAMP,
+      model_drift_score DOUBLE, status VARCHAR, azure_location VARCHAR,
+      expected_features STRUCT("index" BIGINT, name VARCHAR, type VARCHAR, drift_score DOUBLE)[],
+      created_at TIMESTAMP NOT NULL);
+    """,
+    EventTables().featuresView([]),
+  ]
+
+  /// Runs the steps that the database has not seen; a database that has seen more is refused.
+  static func migrate(
+    _ connection: DuckDBConnection, path: String?, now: Timestamp,
+    migrations: [String] = migrations
+  ) throws {
+    try connection.run(
+      "CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT NOT NULL, applied_at TIMESTAMP NOT NULL)",
+      doing: "Opening the warehouse")
+    let version =
+      try connection.query("SELECT coalesce(max(version), 0) FROM schema_migrations", as: Int.self)
+      .first ?? 0
+    guard version <= migrations.count else {
+      throw PlatformError(
+        .failedPrecondition,
+        "The warehouse \(path ?? "in memory") has schema version \(version), this Martlet knows up to \(migrations.count): "
+          + "it was used by a newer one. Start that version, or restore the backup made before the upgrade."
+      )
+    }
+    for (offset, step) in migrations.enumerated().dropFirst(version) {
+      try connection.transaction {
+        try connection.run(step, doing: "Warehouse schema step \(offset + 1)")
+        try connection.execute(
+          "INSERT INTO schema_migrations VALUES (?, ?)",
+          [.int64(Int64(offset + 1)), .timestamp(now)])
+      }
+    }
+  }
+}

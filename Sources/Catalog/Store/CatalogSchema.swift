@@ -1,0 +1,71 @@
+import Core
+import GRDB
+
+/// The tables of the catalog's SQLite file, made by numbered steps.
+enum CatalogSchema {
+  /// Step n brings a file from version n to n + 1; steps are only ever added.
+  private static let steps: [String] = [
+    """
+    CREATE TABLE definitions (
+      version INTEGER PRIMARY KEY,
+      digest TEXT NOT NULL,
+      yaml TEXT NOT NULL,
+      definition TEXT NOT NULL,
+      project_directory TEXT NOT NULL,
+      author TEXT NOT NULL,
+      applied_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE model_versions (
+      model TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      stage TEXT NOT NULL,
+      job_id TEXT NOT NULL UNIQUE,
+      artifact TEXT NOT NULL,
+      baseline TEXT NOT NULL,
+      definitions_version INTEGER NOT NULL,
+      created_at INTEGER NOT NULL,
+      record TEXT NOT NULL,
+      PRIMARY KEY (model, version)
+    ) STRICT;
+    CREATE UNIQUE INDEX one_production ON model_versions (model) WHERE stage = 'production';
+    CREATE TABLE model_transitions (
+      id INTEGER PRIMARY KEY,
+      model TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      from_stage TEXT,
+      to_stage TEXT NOT NULL,
+      who TEXT NOT NULL,
+      why TEXT NOT NULL,
+      at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX transitions_of ON model_transitions (model, version);
+    CREATE TABLE catalog_changes (only INTEGER PRIMARY KEY CHECK (only = 1), count INTEGER NOT NULL) STRICT;
+    INSERT INTO catalog_changes VALUES (1, 0);
+    """
+  ]
+
+  /// Brings the file to the newest version, in one transaction, also when several processes open it at once.
+  static func migrate(_ db: Database) throws {
+    let found = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+    guard found <= steps.count else {
+      throw PlatformError(
+        .storage,
+        "the catalog was written by a newer Martlet (version \(found) of its tables, this one knows \(steps.count)); use the newer one"
+      )
+    }
+    for step in steps[found...] { try db.execute(sql: step) }
+    if found < steps.count { try db.execute(sql: "PRAGMA user_version = \(steps.count)") }
+  }
+
+  static var configuration: Configuration {
+    var configuration = Configuration()
+    configuration.label = "catalog"
+    configuration.busyMode = .timeout(5)
+    configuration.foreignKeysEnabled = true
+    configuration.journalMode = .wal
+    configuration.maximumReaderCount = 4
+    // An acknowledged apply or publish survives a power cut.
+    configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+    return configuration
+  }
+}

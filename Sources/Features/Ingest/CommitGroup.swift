@@ -1,0 +1,93 @@
+import Core
+
+/// The pushes of one commit, put together: one batch per source, and what each producer will be
+/// told.
+struct CommitGroup: Sendable {
+  private(set) var batches: [EventBatch] = []
+  private(set) var quarantined: [QuarantinedRecord] = []
+  /// In the order of the pushes.
+  private(set) var outcomes: [Result<IngestReceipt, any Error>] = []
+  private var places: [String: Int] = [:]
+  private var inserted: [(source: String, ids: [EventIDHash])] = []
+
+  init(
+    _ pushes: [PendingPush], _ project: ProjectDefinition, _ ledger: inout CommitLedger,
+    now: Timestamp
+  ) {
+    outcomes.reserveCapacity(pushes.count)
+    for push in pushes {
+      do throws(PlatformError) {
+        outcomes.append(.success(try add(push.rows, project, &ledger)))
+      } catch {
+        outcomes.append(.failure(error))
+      }
+    }
+    let stamp = ledger.stamp(now)
+    for index in batches.indices { batches[index].stamp(stamp, &ledger) }
+  }
+
+  /// What the warehouse is to store, nil where there is nothing.
+  var commit: WarehouseCommit? {
+    batches.isEmpty && quarantined.isEmpty
+      ? nil : WarehouseCommit(events: batches, quarantined: quarantined)
+  }
+
+  /// Undoes what the ledger remembers of the group.
+  func release(_ ledger: inout CommitLedger) {
+    for (source, ids) in inserted { ledger.release(ids, of: source) }
+  }
+
+  private mutating func add(
+    _ rows: ValidatedRows, _ project: ProjectDefinition, _ ledger: inout CommitLedger
+  ) throws(PlatformError) -> IngestReceipt {
+    let name = rows.source.name
+    guard let definition = project.source(name) else {
+      throw PlatformError.unknownSource(name, in: project)
+    }
+    let rows = try rows.conformed(to: definition)
+    let admission = ledger.admit(rows)
+    if !admission.inserted.isEmpty { inserted.append((name, admission.inserted)) }
+    if let kept = admission.rows {
+      if let place = places[name] {
+        batches[place].append(kept)
+      } else {
+        places[name] = batches.count
+        batches.append(EventBatch(unstamped: kept))
+      }
+    }
+    quarantined += rows.quarantined
+    return IngestReceipt(
+      accepted: admission.rows?.count ?? 0, duplicates: admission.duplicates,
+      quarantined: rows.quarantined.count, unknownFields: rows.unknownFields)
+  }
+}
+
+extension PlatformError {
+  static func unknownSource(_ name: String, in project: ProjectDefinition) -> PlatformError {
+    PlatformError(
+      .notFound,
+      "source '\(name)' is not defined\(suggestion(for: name, among: project.sources.map(\.name)))")
+  }
+}
+
+extension EventBatch {
+  /// Validated rows without sequence and stamp yet.
+  init(unstamped rows: ValidatedRows) {
+    self.init(
+      source: rows.source.name, columns: rows.columns, eventTimestamps: rows.eventTimestamps,
+      createdAt: [], sequences: [], eventIDs: rows.eventIDs)
+  }
+
+  fileprivate mutating func append(_ rows: ValidatedRows) {
+    for index in columns.indices { columns[index].append(contentsOf: rows.columns[index]) }
+    eventTimestamps += rows.eventTimestamps
+    eventIDs += rows.eventIDs
+    count = eventTimestamps.count
+  }
+
+  /// Numbers the rows and dates them.
+  mutating func stamp(_ stamp: Int64, _ ledger: inout CommitLedger) {
+    createdAt = [Int64](repeating: stamp, count: count)
+    sequences = count == 0 ? [] : Array(ledger.take(count, of: source))
+  }
+}

@@ -1,0 +1,89 @@
+import Core
+import Synchronization
+
+/// What the warehouse tells of earlier ingests.
+struct IngestHistory: Sendable {
+  struct SourceHistory: Sendable {
+    var lastSequence: Int64 = 0
+    var lastStamp = Int64.min
+    var ids = EventIDIndex()
+  }
+
+  private let warehouse: any Warehouse
+
+  init(_ warehouse: any Warehouse) { self.warehouse = warehouse }
+
+  /// The last sequence and stamp of a source and its ids that may come again.
+  func read(_ source: String, seed: EventIDSeed) async throws -> SourceHistory {
+    let found = Mutex(SourceHistory())
+    let table = "\"events_\(source)\""
+    try await warehouse.stream(
+      """
+      SELECT max(sequence) AS sequence, epoch_us(max(created_at)) AS stamp, \
+      count(*) FILTER (WHERE \(IngestHistory.mayRepeat)) AS ids FROM \(table)
+      """, []
+    ) { batch in
+      guard batch.count > 0, case .int64(let sequence) = batch.columns[0][0] else { return }
+      found.withLock { found in
+        found.lastSequence = sequence
+        if case .int64(let stamp) = batch.columns[1][0] { found.lastStamp = stamp }
+        if case .int64(let ids) = batch.columns[2][0] {
+          found.ids = EventIDIndex(expecting: Int(clamping: ids))
+        }
+      }
+    }
+    try await warehouse.stream(
+      "SELECT event_id FROM \(table) WHERE \(IngestHistory.mayRepeat)", []
+    ) { batch in
+      guard case .string(let ids) = batch.columns[0].values else { return }
+      found.withLock { found in
+        for id in ids { _ = found.ids.insert(EventIDHash(id, seed: seed)) }
+      }
+    }
+    return found.withLock { $0 }
+  }
+
+  /// Ids of files are known by the file's digest, and those of requests without a client are never
+  /// seen again.
+  private static let mayRepeat =
+    "NOT starts_with(event_id, 'file:') AND NOT starts_with(event_id, 'once:')"
+
+  /// What is known of a file that was ingested into the source before; nil where it was not.
+  func file(digest: String, source: String) async throws -> IngestedFile? {
+    let found = Mutex<IngestedFile?>(nil)
+    try await warehouse.stream(
+      "SELECT rows, quarantined, duplicates FROM ingested_files WHERE source = ? AND digest = ? "
+        + "LIMIT 1",
+      [.string(source), .string(digest)]
+    ) { batch in
+      guard batch.count > 0 else { return }
+      func number(_ column: Int) -> Int {
+        if case .int64(let number) = batch.columns[column][0] { Int(number) } else { 0 }
+      }
+      let file = IngestedFile(rows: number(0), quarantined: number(1), duplicates: number(2))
+      found.withLock { $0 = file }
+    }
+    return found.withLock { $0 }
+  }
+}
+
+/// A row of `ingested_files`.
+struct IngestedFile: Sendable, Equatable {
+  var rows: Int
+  var quarantined: Int
+  var duplicates: Int
+
+  func batch(
+    digest: String, source: String, name: String, createdAt: Int64
+  ) -> ColumnBatch {
+    ColumnBatch(columns: [
+      Column(name: "digest", values: .string([digest])),
+      Column(name: "source", values: .string([source])),
+      Column(name: "name", values: .string([name])),
+      Column(name: "rows", values: .int64([Int64(rows)])),
+      Column(name: "quarantined", values: .int64([Int64(quarantined)])),
+      Column(name: "duplicates", values: .int64([Int64(duplicates)])),
+      Column(name: "created_at", values: .timestamp([createdAt])),
+    ])
+  }
+}

@@ -1,0 +1,20 @@
+import Core
+
+extension RecordParser {
+  /// Reads JSON lines; one that is not a record goes to quarantine and stops none of the others.
+  /// Blank lines are passed over.
+  package mutating func append(lines bytes: [UInt8], first: Int64 = 0) {
+    bytes.withUnsafeBufferPointer { bytes in
+      var number = first
+      var start = 0
+      while start < bytes.count {
+        let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
+        let line = UnsafeBufferPointer(rebasing: bytes[start..<end])
+        start = end + 1
+        guard line.contains(where: { $0 != 0x20 && $0 != 0x0D && $0 != 0x09 }) else { continue }
+        append(record: line, number: number)
+        number += 1
+      }
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import Core
+
+/// Why a record goes to quarantine.
+enum RowFault: Equatable {
+  case malformed(String)
+  case noEventTime(column: String)
+  case missing(column: String)
+  /// `expected` reads as "is not …".
+  case wrongType(column: String, value: String, expected: String)
+  case withoutZone(column: String, value: String)
+  case outOfRange(column: String, value: String, limit: String)
+  case eventID(column: String, why: String)
+
+  /// What is wrong with the record, naming the column, its value (cut) and what is expected.
+  var reason: String {
+    switch self {
+    case .malformed(let why): "not a record: \(why)"
+    case .noEventTime(let column): "no event time: column '\(column)' is absent or null"
+    case .missing(let column): "column '\(column)' is required, but absent or null"
+    case .wrongType(let column, let value, let expected):
+      "column '\(column)': \(cut(value)) is not \(expected)"
+    case .withoutZone(let column, let value):
+      "column '\(column)': the time \(cut(value)) has no zone; send it with Z or an offset, or "
+        + "declare the source's `zone`"
+    case .outOfRange(let column, let value, let limit):
+      "column '\(column)': \(cut(value)) is \(limit)"
+    case .eventID(let column, let why): "event id column '\(column)' \(why)"
+    }
+  }
+
+  /// The reason without the value, so that faults of one kind are counted together.
+  var kind: String {
+    switch self {
+    case .malformed(let why): "not a record: \(why.prefix { $0 != "(" && $0 != "'" })"
+    case .noEventTime, .missing, .eventID: reason
+    case .wrongType(let column, _, let expected): "column '\(column)' is not \(expected)"
+    case .withoutZone(let column, _): "column '\(column)': a time without a zone"
+    case .outOfRange(let column, _, let limit): "column '\(column)' is \(limit)"
+    }
+  }
+
+  private func cut(_ value: String) -> String {
+    value.utf8.count <= 80 ? value : "\(value.prefix(80))…"
+  }
+}
+
+extension ColumnType {
+  /// What a value of the type is called when one is expected.
+  var expectation: String {
+    switch self {
+    case .bool: "a bool (true or false)"
+    case .int64: "an int64 (a whole number of 64 bits)"
+    case .double: "a double (a number)"
+    case .string: "a string"
+    case .timestamp: "a timestamp (ISO 8601 text such as 2026-01-31T12:00:00Z)"
+    }
+  }
+}
+
+/// A check of a source with its column's place.
+struct RowCheck {
+  var index: Int
+  var check: ColumnCheck
+
+  /// The checks of a source that say anything.
+  static func of(_ source: SourceDefinition) -> [RowCheck] {
+    source.checks.compactMap { check in
+      source.columns.firstIndex { $0.name == check.column }.map {
+        RowCheck(index: $0, check: check)
+      }
+    }
+  }
+
+  /// NaN is within no limit: it fails a minimum and a maximum.
+  @inline(__always)
+  func passes(_ number: Double) -> Bool {
+    if let least = check.min, !(number >= least) { return false }
+    if let greatest = check.max, !(number <= greatest) { return false }
+    return true
+  }
+
+  func fault(_ number: Double, shown value: String) -> RowFault {
+    if let least = check.min, !(number >= least) {
+      return .outOfRange(
+        column: check.column, value: value, limit: "below the minimum \(shortText(least))")
+    }
+    return .outOfRange(
+      column: check.column, value: value,
+      limit: "above the maximum \(shortText(check.max ?? .infinity))")
+  }
+}
+
+/// A number without the `.0` of a whole one.
+func shortText(_ number: Double) -> String {
+  if let whole = Int64(exactly: number), abs(number) < 1e15 { return String(whole) }
+  return "\(number)"
+}
+
+/// `prefix` followed by a decimal number, as one string; what derived event ids are made of.
+@inline(__always)
+func numbered(_ prefix: [UInt8], _ number: Int64) -> String {
+  String(unsafeUninitializedCapacity: prefix.count + 20) { buffer in
+    var at = prefix.count
+    prefix.withUnsafeBufferPointer { _ = buffer.initialize(from: $0) }
+    var rest = number.magnitude
+    var digits = 1
+    var power: UInt64 = 10
+    while digits < 20, rest >= power {
+      digits += 1
+      let (next, overflow) = power.multipliedReportingOverflow(by: 10)
+      if overflow { break }
+      power = next
+    }
+    if number < 0 {
+      buffer[at] = UInt8(ascii: "-")
+      at += 1
+      digits = min(digits, 19)
+    }
+    var place = at + digits - 1
+    while place >= at {
+      buffer[place] = 48 + UInt8(rest % 10)
+      rest /= 10
+      place -= 1
+    }
+    return at + digits
+  }
+}

@@ -1,0 +1,118 @@
+import Core
+
+/// Records of one source that passed validation, in columns, with those that did not; not yet
+/// stamped, numbered or stored.
+package struct ValidatedRows: Sendable {
+  /// The definition they were validated by.
+  package var source: SourceDefinition
+  /// Every column of the source, in its order.
+  package var columns: [Column]
+  package var eventTimestamps: [Int64]
+  package var eventIDs: [String]
+  /// Whether an id may come a second time; ids made of a file's digest and row need no look-up.
+  package var idsCanRepeat: Bool
+  package var quarantined: [QuarantinedRecord]
+  /// How often each kind of fault occurred.
+  package var faults: [String: Int]
+  /// Members of records that are no columns of the source.
+  package var unknownFields: Int
+
+  package var count: Int { eventTimestamps.count }
+
+  package init(
+    source: SourceDefinition, columns: [Column], eventTimestamps: [Int64], eventIDs: [String],
+    idsCanRepeat: Bool = true, quarantined: [QuarantinedRecord] = [], faults: [String: Int] = [:],
+    unknownFields: Int = 0
+  ) {
+    self.source = source
+    self.columns = columns
+    self.eventTimestamps = eventTimestamps
+    self.eventIDs = eventIDs
+    self.idsCanRepeat = idsCanRepeat
+    self.quarantined = quarantined
+    self.faults = faults
+    self.unknownFields = unknownFields
+  }
+
+  /// Adds a line that could not even be read.
+  mutating func reject(_ line: RejectedLine, origin: RecordOrigin) {
+    let fault = RowFault.malformed(line.reason)
+    faults[fault.kind, default: 0] += 1
+    quarantined.append(
+      QuarantinedRecord(
+        source: source.name, record: line.text, reason: fault.reason,
+        position: origin.position(of: line.rowNumber)))
+  }
+
+  /// The rows of `rows` only, everything else as it is.
+  func keeping(_ rows: [Int]) -> ValidatedRows {
+    var kept = self
+    kept.columns = columns.map { $0.gather(rows) }
+    kept.eventTimestamps = rows.map { eventTimestamps[$0] }
+    kept.eventIDs = rows.map { eventIDs[$0] }
+    return kept
+  }
+
+  /// The rows by a newer definition of their source: columns it dropped are left out, new ones are
+  /// absent.
+  func conformed(to definition: SourceDefinition) throws(PlatformError) -> ValidatedRows {
+    if source.columns == definition.columns { return self }
+    var conformed = self
+    conformed.source = definition
+    conformed.columns = []
+    for wanted in definition.columns {
+      let found = columns.first { $0.name == wanted.name }
+      if let found, found.type != wanted.type {
+        throw PlatformError(
+          .conflict,
+          "column '\(wanted.name)' of source '\(definition.name)' became "
+            + "\(wanted.type.rawValue) while the records were on their way; send them again",
+          retryable: true)
+      }
+      conformed.columns.append(found ?? Column(absent: count, wanted))
+    }
+    return conformed
+  }
+}
+
+extension Column {
+  /// A column of which no record had anything.
+  init(absent count: Int, _ definition: ColumnDefinition) {
+    self.init(name: definition.name, nulls: count, of: definition.type)
+    presence = [UInt8](repeating: Presence.absent.rawValue, count: count)
+  }
+}
+
+/// Where records come from: what their derived ids and their positions in quarantine are made of.
+package enum RecordOrigin: Sendable, Equatable {
+  /// A producer that numbers its records and may send them again.
+  case push(client: String)
+  /// A producer that does not: `token` is unique to the request, and its records are never
+  /// recognised again.
+  case once(token: String)
+  case file(name: String, digest: String)
+
+  /// Beginnings of the ids that the platform derives; a given id must not begin so.
+  static let reservedPrefixes = ["push:", "once:", "file:"]
+
+  /// What a derived id begins with; the record's number follows.
+  var idPrefix: String {
+    switch self {
+    case .push(let client): "push:\(client):"
+    case .once(let token): "once:\(token):"
+    case .file(_, let digest): "file:\(digest.prefix(16)):"
+    }
+  }
+
+  var idsCanRepeat: Bool {
+    if case .push = self { true } else { false }
+  }
+
+  func position(of number: Int64) -> String {
+    switch self {
+    case .push(let client): "push \(client) sequence \(number)"
+    case .once: "push record \(number)"
+    case .file(let name, _): "file \(name) row \(number)"
+    }
+  }
+}

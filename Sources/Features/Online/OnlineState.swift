@@ -1,0 +1,282 @@
+import Core
+import Logging
+import Synchronization
+
+/// Keeps the online store in step with the warehouse and with the definitions.
+///
+/// Every view's states hold exactly the events of its source up to one sequence. Applying, rebuilding and capturing a
+/// snapshot exclude each other; reads never wait.
+package final class OnlineState: StoredEventApplier {
+  private struct State {
+    /// Under the names that their states have in the store.
+    var layouts: [ViewLayout] = []
+    /// By source, the last sequence that is in the states.
+    var applied: [String: Int64] = [:]
+    /// By source, up to where the states came from the warehouse: a commit that was waiting meanwhile brings those again.
+    var replayed: [String: Int64] = [:]
+    /// By source, microseconds.
+    var newestEvent: [String: Int64] = [:]
+    var isRestored = false
+    /// What the last snapshot contained.
+    var saved: (position: [String: Int64], views: [String])?
+
+    /// Notes that a batch is in the states.
+    mutating func note(_ batch: EventBatch) {
+      if let last = batch.sequences.max() {
+        applied[batch.source] = max(applied[batch.source] ?? last, last)
+      }
+      if let newest = batch.eventTimestamps.max() {
+        newestEvent[batch.source] = max(newestEvent[batch.source] ?? newest, newest)
+      }
+    }
+  }
+
+  /// The definitions whose views can be read: what the rooms that read features go by.
+  package let visible = Published<Snapshot>(.empty)
+
+  private let definitions: Published<Snapshot>
+  private let store: any OnlineStore
+  private let clock: any WallClock
+  private let replay: WarehouseReplay
+  private let warehouse: any Warehouse
+  private let snapshotPath: String
+  private let logger: Logger
+  private let gate = SerialGate()
+  private let state = Mutex(State())
+
+  /// - Parameters:
+  ///   - definitions: what the catalog publishes; `visible` follows it once the views are there.
+  ///   - snapshotPath: the file that a store in memory is saved to.
+  package init(
+    definitions: Published<Snapshot>, store: any OnlineStore, warehouse: any Warehouse,
+    clock: any WallClock, snapshotPath: String, logger: Logger
+  ) {
+    self.definitions = definitions
+    self.store = store
+    self.warehouse = warehouse
+    self.clock = clock
+    self.snapshotPath = snapshotPath
+    self.logger = logger
+    replay = WarehouseReplay(warehouse: warehouse, store: store)
+  }
+
+  /// By source, the newest event that is in the online state.
+  package var newestEvents: [String: Timestamp] {
+    state.withLock { $0.newestEvent }.mapValues(Timestamp.init(microseconds:))
+  }
+
+  /// The number of entity keys of each view.
+  package func counts() async throws -> [String: Int] {
+    let stored = try await store.counts()
+    return visible.current.layouts.mapValues { stored[$0.storageName] ?? 0 }
+  }
+
+  // MARK: Applying
+
+  package func apply(_ batches: [EventBatch]) async throws {
+    try await gate.pass {
+      let (layouts, replayed) = try current()
+      var writes: [OnlineWrite] = []
+      for batch in batches {
+        guard let fresh = batch.rows(after: replayed[batch.source] ?? .min) else { continue }
+        writes += OnlinePipeline.writes(for: fresh, layouts: layouts)
+      }
+      try await store.apply(writes, now: clock.now)
+      state.withLock { state in
+        for batch in batches { state.note(batch) }
+      }
+    }
+  }
+
+  package func applyStored(source: String, sequences: ClosedRange<Int64>) async throws {
+    try await gate.pass {
+      let (layouts, replayed) = try current()
+      guard let definition = visible.current.project.source(source) else { return }
+      let after = max(sequences.lowerBound - 1, replayed[source] ?? .min)
+      try await replay.run(
+        definition,
+        targets: layouts.filter { $0.source == source }
+          .map { WarehouseReplay.Target(layout: $0, after: after) },
+        through: sequences.upperBound, now: clock.now)
+      state.withLock { state in
+        state.applied[source] = max(state.applied[source] ?? .min, sequences.upperBound)
+      }
+    }
+  }
+
+  private func current() throws -> (layouts: [ViewLayout], replayed: [String: Int64]) {
+    try state.withLock { state in
+      guard state.isRestored else {
+        throw PlatformError(
+          .unavailable,
+          "the online state is still being restored; send the events again when it is ready")
+      }
+      return (state.layouts, state.replayed)
+    }
+  }
+
+  // MARK: Restoring
+
+  /// Brings the state to what the warehouse holds: the snapshot file, then the events since; then makes it visible.
+  ///
+  /// To be called once, before events are taken in.
+  package func restore() async throws {
+    let snapshot = definitions.current
+    try await gate.pass {
+      try await warehouse.prepare(snapshot.project.sources)
+      let layouts = snapshot.storedLayouts
+      for layout in layouts where try await !store.prepare(layout) {
+        // States of unknown age, which a store that outlives the process may have kept.
+        try await start(layout)
+      }
+      var positions: [String: Int64] = [:]
+      if let store = store as? any SnapshottingOnlineStore {
+        positions = try await store.restoreSnapshot(from: snapshotPath)
+      }
+      for source in snapshot.project.sources {
+        let views = layouts.filter { $0.source == source.name }
+        try await restore(source, views: views, positions: positions)
+      }
+      state.withLock { state in
+        state.layouts = layouts
+        state.isRestored = true
+      }
+      visible.publish(snapshot)
+    }
+  }
+
+  private func restore(
+    _ source: SourceDefinition, views: [ViewLayout], positions: [String: Int64]
+  ) async throws {
+    let end = try await replay.end(of: source.name)
+    var targets: [WarehouseReplay.Target] = []
+    for view in views {
+      var after = positions[view.view] ?? .min
+      if after > end?.sequence ?? .min {
+        logger.warning(
+          "the online snapshot knows events that the warehouse does not have: rebuilding the view",
+          metadata: ["view": "\(view.view)", "source": "\(source.name)"])
+        try await start(view)
+        after = .min
+      }
+      targets.append(WarehouseReplay.Target(layout: view, after: after))
+    }
+    try await fill(source, targets, through: end)
+  }
+
+  /// Empties a view.
+  private func start(_ layout: ViewLayout) async throws {
+    try await store.drop(view: layout.view)
+    _ = try await store.prepare(layout)
+  }
+
+  private func fill(
+    _ source: SourceDefinition, _ targets: [WarehouseReplay.Target],
+    through end: (sequence: Int64, newestEvent: Int64)?
+  ) async throws {
+    let last = end?.sequence ?? .min
+    try await replay.run(source, targets: targets, through: last, now: clock.now)
+    state.withLock { state in
+      state.applied[source.name] = last
+      state.replayed[source.name] = last
+      if let end { state.newestEvent[source.name] = end.newestEvent }
+    }
+  }
+
+  // MARK: Following the definitions
+
+  /// Makes newer definitions visible, once the views that they add or change are built from the warehouse.
+  ///
+  /// Readers have the old definitions and the old views until then. Ingest waits meanwhile. Definitions that are not
+  /// newer than the visible ones are passed over; where it throws nothing has changed.
+  package func adopt(_ snapshot: Snapshot) async throws {
+    try await gate.pass {
+      let before = visible.current
+      let (layouts, isRestored) = state.withLock { ($0.layouts, $0.isRestored) }
+      guard isRestored, snapshot.version > before.version else { return }
+      if snapshot.definitionsVersion != before.definitionsVersion {
+        try await warehouse.prepare(snapshot.project.sources)
+      }
+      let wanted = snapshot.storedLayouts
+      let kept = Set(layouts.map(\.view))
+      let added = wanted.filter { !kept.contains($0.view) }
+      do {
+        for source in snapshot.project.sources {
+          try await build(added.filter { $0.source == source.name }, of: source)
+        }
+      } catch {
+        for layout in added { try? await store.drop(view: layout.view) }
+        throw error
+      }
+      state.withLock { $0.layouts = wanted }
+      visible.publish(snapshot)
+      let names = Set(wanted.map(\.view))
+      for name in kept where !names.contains(name) { try await store.drop(view: name) }
+    }
+  }
+
+  private func build(_ added: [ViewLayout], of source: SourceDefinition) async throws {
+    let known = state.withLock { $0.applied[source.name] }
+    if known != nil, added.isEmpty { return }
+    for layout in added { try await start(layout) }
+    let targets = added.map { WarehouseReplay.Target(layout: $0, after: .min) }
+    if let known {
+      // Events that are committed and wait to be applied go to every view when their turn comes.
+      try await replay.run(source, targets: targets, through: known, now: clock.now)
+    } else {
+      try await fill(source, targets, through: replay.end(of: source.name))
+    }
+  }
+
+  /// Follows the catalog until it is cancelled; a failure is logged and tried again after `retryAfter`.
+  package func run(retryAfter: Span = .seconds(5)) async {
+    for await snapshot in definitions.changes() {
+      var wanted = snapshot
+      while !Task.isCancelled {
+        do {
+          try await adopt(wanted)
+          break
+        } catch {
+          logger.error(
+            "new definitions cannot be put in force; the old ones stay, trying again",
+            metadata: ["version": "\(wanted.definitionsVersion)", "error": "\(error)"])
+          try? await Task.sleep(for: retryAfter.duration)
+          wanted = definitions.current
+        }
+      }
+    }
+  }
+
+  // MARK: Saving
+
+  /// Writes a snapshot file, where the store has that ability and something changed since the last; false where not.
+  ///
+  /// Ingest waits only while the states are captured, not while they are written.
+  package func save() async throws -> Bool {
+    guard let store = store as? any SnapshottingOnlineStore else { return false }
+    let (captured, position, views) = try await gate.pass {
+      let (position, views, saved) = state.withLock {
+        ($0.applied, $0.layouts.map(\.view).sorted(), $0.saved)
+      }
+      if let saved, saved.position == position, saved.views == views {
+        return (nil as (any CapturedOnlineState)?, position, views)
+      }
+      return (try await store.capture(position: position), position, views)
+    }
+    guard let captured else { return false }
+    try await captured.write(to: snapshotPath)
+    state.withLock { $0.saved = (position, views) }
+    return true
+  }
+}
+
+extension Snapshot {
+  /// The layouts of all views, each under the name of its states in the store.
+  fileprivate var storedLayouts: [ViewLayout] {
+    project.views.compactMap { view in
+      guard var layout = layouts[view.name] else { return nil }
+      layout.view = layout.storageName
+      return layout
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import Core
+import Dispatch
+import Synchronization
+
+/// Brings views of one source up to a position with the events that the warehouse has.
+struct WarehouseReplay: Sendable {
+  /// A view and the sequence up to which it is complete already.
+  struct Target: Sendable {
+    var layout: ViewLayout
+    var after: Int64
+  }
+
+  /// Batches that may wait between the reader's thread and the store.
+  private static let waitingBatches = 16
+
+  let warehouse: any Warehouse
+  let store: any OnlineStore
+
+  /// The greatest sequence of a source and its newest event (microseconds); nil for a source without events.
+  func end(of source: String) async throws -> (sequence: Int64, newestEvent: Int64)? {
+    let found = Mutex<(sequence: Int64, newestEvent: Int64)?>(nil)
+    try await warehouse.stream(
+      "SELECT max(sequence) AS s, max(event_timestamp) AS t FROM \(table(source))", []
+    ) { batch in
+      guard batch.count > 0, case .int64(let sequence) = batch.columns[0][0],
+        case .timestamp(let newest) = batch.columns[1][0]
+      else { return }
+      found.withLock { $0 = (sequence, newest.microseconds) }
+    }
+    return found.withLock { $0 }
+  }
+
+  /// Applies the events of each target's missing range, up to and including `last`.
+  func run(
+    _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp
+  ) async throws {
+    guard let first = targets.map(\.after).min(), first < last else { return }
+    let query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
+    // A state does not depend on the order of its events, so the rows come in the order that is fastest to read.
+    let (batches, channel) = AsyncStream<EventBatch>.makeStream()
+    let room = DispatchSemaphore(value: WarehouseReplay.waitingBatches)
+    let isStopped = Atomic<Bool>(false)
+    async let reading: Void = {
+      defer { channel.finish() }
+      try await warehouse.stream(query.sql, [.int64(first), .int64(last)]) { batch in
+        let events = try query.events(of: batch)
+        // Waits on the warehouse's own thread until the store has caught up.
+        room.wait()
+        if isStopped.load(ordering: .acquiring) { throw CancellationError() }
+        channel.yield(events)
+      }
+    }()
+    do {
+      try await apply(batches, to: targets, now: now) { room.signal() }
+    } catch {
+      // The reader may be waiting for room: it is let go, and sees that it is to stop.
+      isStopped.store(true, ordering: .releasing)
+      room.signal()
+      throw error
+    }
+    // Where a cancellation ended the loop early, the reader is not through yet.
+    isStopped.store(true, ordering: .releasing)
+    room.signal()
+    try await reading
+  }
+
+  private func apply(
+    _ batches: AsyncStream<EventBatch>, to targets: [Target], now: Timestamp, taken: () -> Void
+  ) async throws {
+    // Views that are complete up to the same position take the same rows.
+    let groups = Dictionary(grouping: targets, by: \.after).mapValues { $0.map(\.layout) }
+    for await batch in batches {
+      taken()
+      for (after, layouts) in groups {
+        guard let rows = batch.rows(after: after) else { continue }
+        try await store.apply(OnlinePipeline.writes(for: rows, layouts: layouts), now: now)
+      }
+    }
+  }
+
+  private func table(_ source: String) -> String { EventTable.quoted(EventTable.name(for: source)) }
+}
+
+/// Reads what some views need of the events of their source.
+struct ReplayQuery: Sendable {
+  private let source: SourceDefinition
+  private let columns: [ColumnDefinition]
+  /// Only a latest value tells an absent cell from a null one.
+  private let absence: AbsenceMap?
+  let sql: String
+
+  init(_ source: SourceDefinition, layouts: [ViewLayout], warehouse: any Warehouse) async throws {
+    var names = Set(layouts.flatMap { $0.keyColumns + $0.latestColumns.map(\.name) })
+    for slot in layouts.flatMap(\.slots) {
+      if let column = slot.column { names.insert(column) }
+      names.formUnion(slot.filter?.names ?? [])
+    }
+    self.source = source
+    columns = source.columns.filter { names.contains($0.name) }
+    let needsAbsence = layouts.contains { !$0.latestColumns.isEmpty }
+    absence = needsAbsence ? try await AbsenceMap(source, in: warehouse) : nil
+    var selected = columns.enumerated().map { index, column in
+      "\(EventTable.quoted(column.name)) AS c\(index)"
+    }
+    selected += ["event_timestamp AS t", "created_at AS k", "sequence AS s"]
+    if needsAbsence { selected.append("absent AS a") }
+    sql = """
+      SELECT \(selected.joined(separator: ", ")) FROM \(EventTable.quoted(EventTable.name(for: source.name))) \
+      WHERE sequence > ? AND sequence <= ?
+      """
+  }
+
+  /// The rows of one result batch as events, with the columns that the views need only and without ids.
+  func events(of batch: borrowing ColumnBatch) throws -> EventBatch {
+    var cells: [Column] = []
+    for (index, column) in columns.enumerated() {
+      var cell = batch.columns[index]
+      cell.name = column.name
+      cells.append(cell)
+    }
+    let sequences = try numbers(batch.columns[columns.count + 2])
+    absence?.mark(&cells, bitmaps: batch.columns[columns.count + 3], sequences: sequences)
+    return EventBatch(
+      source: source.name, columns: cells,
+      eventTimestamps: try numbers(batch.columns[columns.count]),
+      createdAt: try numbers(batch.columns[columns.count + 1]), sequences: sequences, eventIDs: [])
+  }
+
+  private func numbers(_ column: Column) throws -> [Int64] {
+    switch column.values {
+    case .int64(let all), .timestamp(let all): return all
+    default:
+      throw PlatformError(
+        .storage,
+        "column '\(column.name)' of table events_\(source.name) is \(column.type.rawValue), not a time or whole number; the warehouse file is not one of Martlet's, or was changed by hand"
+      )
+    }
+  }
+}

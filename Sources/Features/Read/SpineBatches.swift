@@ -1,0 +1,43 @@
+import Core
+
+extension ColumnBatch {
+  /// The rows of batches of the same columns, one after another, in one copy; nil where there is no batch.
+  init?(joining batches: [ColumnBatch]) {
+    guard let first = batches.first else { return nil }
+    self.init(
+      columns: first.columns.indices.map { index in
+        Column(joining: batches.map { $0.columns[index] })
+      },
+      count: batches.reduce(0) { $0 + $1.count })
+  }
+}
+
+extension Column {
+  fileprivate init(joining parts: [Column]) {
+    let values: ColumnValues =
+      switch parts[0].values {
+      case .bool: .bool(parts.flatMap { $0.values.bools })
+      case .int64: .int64(parts.flatMap { $0.values.words })
+      case .double: .double(parts.flatMap { $0.values.doubles })
+      case .string: .string(parts.flatMap { $0.values.strings })
+      case .timestamp: .timestamp(parts.flatMap { $0.values.words })
+      }
+    let isComplete = parts.allSatisfy { $0.presence == nil }
+    self.init(
+      name: parts[0].name, values: values,
+      presence: isComplete
+        ? nil : parts.flatMap { $0.presence ?? [UInt8](repeating: 0, count: $0.count) })
+  }
+}
+
+extension ColumnValues {
+  fileprivate var bools: [Bool] { if case .bool(let all) = self { all } else { [] } }
+  fileprivate var doubles: [Double] { if case .double(let all) = self { all } else { [] } }
+  fileprivate var strings: [String] { if case .string(let all) = self { all } else { [] } }
+  fileprivate var words: [Int64] {
+    switch self {
+    case .int64(let all), .timestamp(let all): all
+    case .bool, .double, .string: []
+    }
+  }
+}

@@ -1,0 +1,167 @@
+import Catalog
+import Core
+import DuckDBBackend
+import EmbeddedBackend
+import Features
+import Foundation
+import Jobs
+import Logging
+import Metrics
+import Monitoring
+import NIOPosix
+import Serving
+import ServiceLifecycle
+import Workers
+
+/// The composition root: builds the rooms, closes the ring, and lists the services in the order in which they start.
+///
+/// They stop in reverse: first the doors, then what answers behind them, the stores last.
+package struct Platform: Sendable {
+  let configuration: Configuration
+  let services: PlatformServices
+  private let log: Logger
+  private let runner: Runner
+  private let scheduler: Scheduler
+
+  /// Opens the stores of the data directory and brings the online state up to date.
+  init(_ configuration: Configuration) async throws {
+    let log = Logging.logger(configuration)
+    self.configuration = configuration
+    self.log = log
+    let data = configuration.data.directory
+    try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
+
+    let warehouse = try await DuckDBWarehouse.open(
+      path: data + "/warehouse.duckdb",
+      options: DuckDBOptions(
+        memoryLimitBytes: Int(configuration.warehouse.memoryLimit.bytes),
+        readers: configuration.warehouse.readers, temporaryDirectory: data + "/spill"))
+    let clock = try await Self.clock(configuration, warehouse)
+    let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
+    let jobs = try JobQueue(
+      path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts)
+    let blobs = try DirectoryBlobStore(root: data + "/blobs")
+
+    let store = MemoryOnlineStore()
+    let online = OnlineState(
+      definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
+      snapshotPath: data + "/online.snapshot", logger: log)
+    try await online.restore()
+    let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
+
+    let workers = WorkerPool(Self.workers(configuration), logger: log)
+    let ingestor = Ingestor(
+      warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
+      transform: WorkerTransform(pool: workers, definitions: online.visible), queueRows: configuration.ingest.commitQueueRows, log: log)
+    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: workers, log: log)
+    let predictionLog = PredictionLog(
+      warehouse: warehouse, room: configuration.predictionLog.room, log: log)
+    let predictor = Predictor(
+      served: served, hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog,
+      definitions: online.visible, clock: clock)
+
+    let monitor = DriftMonitor(
+      warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
+      retraining: Self.retraining(jobs, predictor), clock: clock, log: log)
+    let compute = WorkerCompute(pool: workers, scratch: data + "/scratch", log: log)
+    try compute.cleanUp()
+    let training = TrainingJob(
+      steps: Self.trainingSteps(warehouse, online, predictor), compute: compute, blobs: blobs,
+      registry: catalog, snapshot: online.visible, clock: clock,
+      timeout: configuration.workers.taskTimeout)
+    runner = Runner(
+      queue: jobs, training: training, clock: SystemClock(), owner: UUID().uuidString,
+      lease: configuration.jobs.lease,
+      backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit), log: log)
+    scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
+    services = PlatformServices(
+      configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
+      ingestor: ingestor,
+      files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor), tables: DuckDBTableFiles(),
+      hydrator: hydrator,
+      predictor: predictor, served: served, log: predictionLog, monitor: monitor, jobs: jobs,
+      workers: workers, spool: try Spool(folder: data + "/spool"), metrics: PlatformMetrics.shared,
+      clock: clock)
+  }
+
+  /// Everything that runs, in the order of starting.
+  func serviceList(_ ports: ListeningPorts) -> [any Service] {
+    let roles = configuration.roles
+    var list: [any Service] = [
+      StoreService(services),
+      Loop("catalog") { [services] in await services.catalog.run() },
+      Loop("definitions") { [services] in await services.online.run() },
+      services.workers,
+      services.log,
+      IngestService(services.ingestor),
+      Loop("online snapshots") { [services, configuration, log] in
+        await OnlineSnapshotService(
+          state: services.online, interval: configuration.online.snapshotInterval, logger: log
+        ).run()
+      },
+    ]
+    if roles.contains(.serving) { list.append(services.served) }
+    if roles.contains(.orchestrator) {
+      list.append(JobService(queue: services.jobs, runner: runner, scheduler: scheduler, log: log))
+    }
+    if roles.contains(.monitoring) {
+      list.append(
+        Ticker(every: configuration.monitoring.interval) { [services] in
+          await services.monitor.tick()
+        })
+    }
+    list.append(GRPCDoor(services, ports))
+    list.append(HTTPDoor(services, ports, log))
+    return list
+  }
+
+  // MARK: Parts
+
+  private static func clock(
+    _ configuration: Configuration, _ warehouse: any Warehouse
+  ) async throws -> any WallClock {
+    guard configuration.clock.mode == .simulated else { return SystemClock() }
+    var start = configuration.clock.start ?? SystemClock().now
+    // A simulated clock goes on where the events end: it never runs back behind what was stored.
+    if let last = try await warehouse.lastStamp() { start = max(start, last) }
+    return SimulatedClock(start: start)
+  }
+
+  private static func workers(_ configuration: Configuration) -> WorkerConfiguration {
+    let workers = configuration.workers
+    return WorkerConfiguration(
+      python: workers.python, pythonPath: PythonRuntime.path, directory: configuration.data.directory,
+      maxPythonWorkers: workers.maxPythonWorkers, heartbeatInterval: workers.heartbeat,
+      heartbeatTimeout: workers.heartbeatTimeout, helloTimeout: workers.startTimeout,
+      idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
+  }
+
+  /// Drift → job: where the ring closes.
+  private static func retraining(
+    _ jobs: JobQueue, _ predictor: Predictor
+  ) -> DriftMonitor.Retraining {
+    DriftMonitor.Retraining(
+      file: { trigger in
+        _ = try await jobs.file(
+          NewJob(
+            model: trigger.model, reason: trigger.reason,
+            parameters: TrainingParameters(promote: true)))
+      }, isInFlight: { try await jobs.isInFlight(model: $0) },
+      lastTriggered: { try await jobs.lastFiled(model: $0, reasonPrefix: "drift:") })
+  }
+
+  /// Events → training set, and training set → baseline: what training takes from features, monitoring and serving.
+  private static func trainingSteps(
+    _ warehouse: any Warehouse, _ online: OnlineState, _ predictor: Predictor
+  ) -> TrainingSteps {
+    TrainingSteps(
+      buildSet: { model, asOf, snapshot in
+        try await TrainingSetBuilder(warehouse: warehouse).build(model, asOf: asOf, snapshot: snapshot)
+          .trainingData
+      },
+      baseline: { model, features, predictions in
+        try Baseline(model: model, features: features, predictions: predictions).encoded()
+      },
+      scoreProduction: { model, rows in try await predictor.score(model: model, rows: rows) })
+  }
+}

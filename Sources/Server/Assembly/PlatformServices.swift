@@ -1,0 +1,247 @@
+import Catalog
+import Core
+import Features
+import Foundation
+import Jobs
+import Monitoring
+import Serving
+import Workers
+
+/// What became of a push, with the first reasons of what was refused.
+struct PushReceipt: Sendable {
+  var accepted: Int
+  var duplicates: Int
+  var quarantined: Int
+  var unknownFields: Int
+  var reasons: [String]
+}
+
+/// A history read as a transport asks for it.
+struct HistoryCall: Sendable {
+  var features: [FeatureName]
+  var time: String
+  var mode: HistoryMode
+  var spineFormat: FileFormat
+  var format: FileFormat
+}
+
+/// Every operation that a transport offers: REST, gRPC and whatever comes later call these and translate.
+package struct PlatformServices: Sendable {
+  let configuration: Configuration
+  let catalog: CatalogStore
+  let warehouse: any Warehouse
+  let online: OnlineState
+  let ingestor: Ingestor
+  let files: FileIngest
+  let tables: any TableFiles
+  let hydrator: Hydrator
+  let predictor: Predictor
+  let served: ModelReload
+  let log: PredictionLog
+  let monitor: DriftMonitor
+  let jobs: JobQueue
+  let workers: WorkerPool
+  let spool: Spool
+  let metrics: PrometheusMetrics
+  let clock: any WallClock
+
+  // MARK: Definitions
+
+  /// Puts definitions in force and returns when the running rooms have them.
+  func apply(yaml: [UInt8], directory: String, author: String) async throws -> Snapshot {
+    let snapshot = try await catalog.apply(
+      yaml: yaml, directory: directory, author: author, now: clock.now)
+    try await online.adopt(snapshot)
+    return snapshot
+  }
+
+  func requireModel(_ name: String) throws {
+    let models = catalog.changes.current.project.models.map(\.name)
+    guard models.contains(name) else {
+      throw PlatformError(
+        .notFound, "there is no model '\(name)'\(suggestion(for: name, among: models))")
+    }
+  }
+
+  func source(_ name: String) throws -> SourceDefinition {
+    let sources = online.visible.current.project.sources
+    guard let source = sources.first(where: { $0.name == name }) else {
+      throw PlatformError(
+        .notFound,
+        "there is no source '\(name)'\(suggestion(for: name, among: sources.map(\.name)))")
+    }
+    return source
+  }
+
+  // MARK: Ingest
+
+  /// Validates and stores records; returns once they are durable and readable online.
+  func push(
+    source name: String, records: [UInt8], isLines: Bool = true, client: String?, sequence: UInt64?
+  ) async throws -> PushReceipt {
+    let origin: RecordOrigin
+    if let client, sequence != nil {
+      origin = .push(client: client)
+    } else {
+      origin = .once(token: UUID().uuidString.lowercased())
+    }
+    var parser = RecordParser(source: try source(name), origin: origin)
+    let first = Int64(clamping: sequence ?? 1)
+    if isLines {
+      parser.append(lines: records, first: first)
+    } else {
+      try records.withUnsafeBufferPointer { try parser.append(body: $0, first: first) }
+    }
+    let rows = parser.finishRows()
+    let receipt = try await ingestor.ingest(rows, overload: .refuse)
+    return PushReceipt(
+      accepted: receipt.accepted, duplicates: receipt.duplicates, quarantined: receipt.quarantined,
+      unknownFields: receipt.unknownFields, reasons: rows.quarantined.prefix(100).map(\.reason))
+  }
+
+  func checkFile(source name: String, name file: String, format: String?) throws {
+    _ = try source(name)
+    _ = try fileFormat(format, file)
+  }
+
+  private func fileFormat(_ format: String?, _ name: String) throws -> FileFormat {
+    if let format {
+      guard let known = FileFormat(rawValue: format) else {
+        throw PlatformError(
+          .invalidArgument, "a file's format is csv, parquet or jsonl, not '\(format)'")
+      }
+      return known
+    }
+    guard let known = FileFormat(path: name) else {
+      throw PlatformError(
+        .invalidArgument,
+        "the name '\(name)' does not tell the file's format; end it in .csv, .parquet or .jsonl, or state the format"
+      )
+    }
+    return known
+  }
+
+  func ingestFile(
+    at path: String, name: String, source: String, format: String?, strict: Bool,
+    progress: @escaping @Sendable (FileProgress) -> Void = { _ in }
+  ) async throws -> FileReport {
+    try await files.ingest(
+      path: path, name: name, source: try self.source(source), format: try fileFormat(format, name),
+      strict: strict, progress: progress)
+  }
+
+  // MARK: Features
+
+  /// Joins features to the spine in a file and writes the answer to another.
+  func history(_ call: HistoryCall, spine: String, output: String) async throws {
+    let snapshot = online.visible.current
+    let rows = try await SpineReader(warehouse: warehouse).read(
+      spine, format: call.spineFormat, time: call.time, features: call.features, snapshot: snapshot)
+    let set = try await PointInTimeJoin.run(
+      spine: rows, time: call.time, features: call.features, mode: call.mode,
+      snapshot: snapshot, warehouse: warehouse)
+    try await tables.write(set.columns, to: output, format: call.format)
+  }
+
+  // MARK: Models
+
+  func predict(
+    model: String, version: Int64?, rows: [RequestRow], requestID: String?
+  ) async throws -> PredictAnswer {
+    try await predictor.predict(
+      PredictRequest(model: model, version: version, rows: rows, requestID: requestID))
+  }
+
+  func servedVersion(of model: String) -> Int64? { served.current[model]?.version }
+
+  func version(_ model: String, _ text: String) throws -> ModelVersion {
+    try requireModel(model)
+    let versions = catalog.changes.current.models[model] ?? []
+    guard let number = Int64(text), let found = versions.first(where: { $0.version == number }) else {
+      throw PlatformError(
+        .notFound,
+        "model '\(model)' has no version '\(text)'"
+          + suggestion(for: text, among: versions.map { String($0.version) }))
+    }
+    return found
+  }
+
+  func window(_ text: String) throws -> Span {
+    guard let span = Span(text) else {
+      throw PlatformError(.invalidArgument, "'\(text)' is not a window; write for example 30m, 24h, 7d")
+    }
+    return span
+  }
+
+  // MARK: Jobs
+
+  func train(
+    model: String, reason: String, parameters: TrainingParameters, idempotencyKey: String?
+  ) async throws -> JobRun {
+    try requireModel(model)
+    guard configuration.roles.contains(.orchestrator) else {
+      throw PlatformError(
+        .failedPrecondition, "this process has no orchestrator role; start one with roles: [orchestrator]")
+    }
+    return try await jobs.file(
+      NewJob(model: model, reason: reason, parameters: parameters, idempotencyKey: idempotencyKey))
+  }
+
+  /// The job once its state or progress differs from what was seen, or after a few seconds.
+  func nextChange(of id: String, seen: String) async throws -> JobRun {
+    let wakeUps = jobs.wakeUps()
+    return try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { for await _ in wakeUps where try await isNews(id, seen) { return } }
+      group.addTask { try await Task.sleep(for: .seconds(5)) }
+      try await group.next()
+      group.cancelAll()
+      return try await jobs.job(id)
+    }
+  }
+
+  private func isNews(_ id: String, _ seen: String) async throws -> Bool {
+    let job = try await jobs.job(id)
+    return job.state.isFinal || job.progress != seen
+  }
+
+  // MARK: Operation
+
+  /// Moves a simulated clock; it never goes back.
+  func moveClock(to time: Timestamp) throws -> Timestamp {
+    guard let clock = clock as? SimulatedClock else {
+      throw PlatformError(
+        .failedPrecondition,
+        "the platform goes by the machine's clock; start it with clock.mode = simulated to move it")
+    }
+    return clock.advance(to: time)
+  }
+
+  func status() async throws -> JSON {
+    let snapshot = catalog.changes.current
+    let keys = try await online.counts()
+    return .object([
+      "project": .string(snapshot.project.name), "now": .string(clock.now.description),
+      "definitions_version": .int(snapshot.definitionsVersion),
+      "sources": .object(
+        ingestor.counters.sorted { $0.key < $1.key }.map { name, counts in
+          .init(
+            name,
+            .object([
+              "accepted": .int(Int64(counts.accepted)), "duplicates": .int(Int64(counts.duplicates)),
+              "quarantined": .int(Int64(counts.quarantined)),
+            ]))
+        }),
+      "entity_keys": .object(keys.sorted { $0.key < $1.key }.map { .init($0, .int(Int64($1))) }),
+      "serving": .object(
+        served.current.sorted { $0.key < $1.key }.map { .init($0.key, .int($0.value.version)) }),
+      "workers": .array(
+        workers.workers.map { worker in
+          .object([
+            "id": .string(worker.id), "role": .string(worker.role), "state": .string(worker.state),
+            "memory_bytes": .int(Int64(worker.memory)),
+          ])
+        }),
+      "prediction_log_waiting": .int(Int64(log.waiting)),
+    ])
+  }
+}

@@ -1,0 +1,126 @@
+extension Setting {
+  /// Every setting there is, in the order of the reference page.
+  package static let all: [Setting] =
+    platformSettings + workerSettings + storeSettings + pathSettings + operationSettings
+
+  private static let platformSettings: [Setting] = [
+    .text("project", \.project, "The folder of martlet.yaml, from the working directory."),
+    .words("roles", \.roles, "What this process does; the others are left to other processes."),
+    .text(
+      "data.directory", \.data.directory,
+      "The folder of warehouse, catalog, jobs, snapshots and artifacts, from the working directory; made when it is not there."
+    ),
+    .text(
+      "server.host", \.server.host,
+      "The address that is listened on; 0.0.0.0 for all, which other machines then reach."),
+    .integer(
+      "server.http_port", \.server.httpPort, 0...65_535, "The REST port; 0 takes a free one."),
+    .integer(
+      "server.grpc_port", \.server.grpcPort, 0...65_535, "The gRPC port; 0 takes a free one."),
+    .span(
+      "server.shutdown_grace", \.server.shutdownGrace,
+      "How long requests and jobs may take to end after a SIGTERM."),
+    .secret(
+      "server.token", \.server.token,
+      "What callers must send as bearer token; without one every caller is served."),
+    .flag(
+      "server.echo", \.server.echo,
+      "Serves POST /api/v1/echo, which sends the body back: the limit that benchmarks compare with."
+    ),
+  ]
+
+  private static let workerSettings: [Setting] = [
+    .text(
+      "workers.python", \.workers.python,
+      "The Python that runs transforms, training and models. Without it: the one of VIRTUAL_ENV, "
+        + "then .venv/bin/python of the project or the working directory, then python3."),
+    .integer(
+      "workers.max_python_workers", \.workers.maxPythonWorkers, 1...1_024,
+      "Python processes of all kinds together."),
+    .share(
+      "workers.memory_limit_share", \.workers.memoryLimitShare,
+      "Used share of the machine's memory above which no worker is started and the largest idle one is recycled."
+    ),
+    .span("workers.heartbeat", \.workers.heartbeat, "How often a worker says that it is alive."),
+    .span(
+      "workers.heartbeat_timeout", \.workers.heartbeatTimeout,
+      "A worker that was silent for so long is replaced."),
+    .span(
+      "workers.start_timeout", \.workers.startTimeout,
+      "How long a worker may take to start and warm up."),
+    .span(
+      "workers.task_timeout", \.workers.taskTimeout,
+      "How long a transform or a training may take in a worker."),
+    .span(
+      "workers.idle_timeout", \.workers.idleTimeout, "A worker without work for so long is ended."),
+  ]
+
+  private static let storeSettings: [Setting] = [
+    .word("online.backend", \.online.backend, later: ["redis"], "Where the online state is kept."),
+    .span(
+      "online.snapshot_interval", \.online.snapshotInterval,
+      "How often the online state is written to disk."),
+    .integer(
+      "online.snapshot_events", \.online.snapshotEvents, 1_000...1_000_000_000,
+      "The online state is also written after so many events, so that a start has few to replay."),
+    .word(
+      "warehouse.backend", \.warehouse.backend, later: ["ducklake"],
+      "Where events and predictions are kept."),
+    .size(
+      "warehouse.memory_limit", \.warehouse.memoryLimit, "The memory that the warehouse may use."),
+    .integer(
+      "warehouse.readers", \.warehouse.readers, 1...64, "Queries that read the warehouse at once."),
+    .word(
+      "blobs.backend", \.blobs.backend, later: ["azure"], "Where artifacts and baselines are kept."),
+  ]
+
+  private static let pathSettings: [Setting] = [
+    .integer(
+      "ingest.commit_queue_rows", \.ingest.commitQueueRows, 1_000...10_000_000,
+      "Rows that wait for the next commit before senders are slowed down."),
+    .integer(
+      "prediction_log.buffer_rows", \.predictionLog.bufferRows, 100...10_000_000,
+      "Predictions that wait to be logged; when it is full the oldest are dropped and counted."),
+    .span(
+      "prediction_log.flush_interval", \.predictionLog.flushInterval,
+      "How often predictions are written; so much of the log is lost at most in a crash."),
+    .integer(
+      "prediction_log.flush_rows", \.predictionLog.flushRows, 1...1_000_000,
+      "Predictions are also written once so many wait."),
+    .span("monitoring.interval", \.monitoring.interval, "How often drift is computed."),
+  ]
+
+  private static let operationSettings: [Setting] = [
+    .span(
+      "jobs.lease", \.jobs.lease, "A running job that was silent for so long is taken up again."),
+    .integer(
+      "jobs.max_attempts", \.jobs.maxAttempts, 1...100,
+      "How often a job is tried before it has failed."),
+    .span(
+      "jobs.back_off", \.jobs.backOff,
+      "The wait before the second attempt; it doubles with every further one."),
+    .span("jobs.back_off_limit", \.jobs.backOffLimit, "The longest wait between two attempts."),
+    .word("log.level", \.log.level, "The least important messages that are logged."),
+    .word("log.format", \.log.format, "Lines for people, or JSON objects for machines."),
+    .word(
+      "clock.mode", \.clock.mode,
+      "Whose time it is: the machine's, or a simulated one that only moves when it is told to."),
+    .time(
+      "clock.start", \.clock.start,
+      "Where a simulated clock begins; without it at the present time."),
+  ]
+
+  static func named(_ name: String) -> Setting? { byName[name] }
+
+  private static let byName = Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
+
+  /// Names of the sections: `server`, `workers`, …
+  static let sections: [String] = all.reduce(into: []) { sections, setting in
+    guard let dot = setting.name.firstIndex(of: ".") else { return }
+    let section = String(setting.name[..<dot])
+    if !sections.contains(section) { sections.append(section) }
+  }
+
+  /// Every key that the file may have.
+  static let keys: [String] = all.map { $0.isSecret ? $0.fileKey : $0.name }
+}

@@ -1,0 +1,113 @@
+import Core
+import Features
+import Foundation
+import GRPCCore
+import Metrics
+import Wire
+
+/// `martlet.v1.FeatureStore` over the platform's services.
+struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
+  let services: PlatformServices
+  private let readTimer = Metrics.Timer(label: "martlet_online_read_seconds", dimensions: [("transport", "grpc")])
+
+  private static let chunkBytes = 1 << 20
+
+  init(services: PlatformServices) { self.services = services }
+
+  func push(
+    request: RPCAsyncSequence<Martlet_V1_PushRequest, any Error>, context: ServerContext
+  ) async throws -> Martlet_V1_PushResponse {
+    var response = Martlet_V1_PushResponse()
+    for try await message in request {
+      let receipt = try await services.push(
+        source: message.source, records: [UInt8](message.records),
+        client: message.clientID.isEmpty ? nil : message.clientID,
+        sequence: message.sequence == 0 ? nil : message.sequence)
+      response.accepted += UInt64(receipt.accepted)
+      response.duplicates += UInt64(receipt.duplicates)
+      response.quarantined += UInt64(receipt.quarantined)
+      response.reasons += receipt.reasons.prefix(100 - min(100, response.reasons.count))
+    }
+    return response
+  }
+
+  func uploadFile(
+    request: RPCAsyncSequence<Martlet_V1_UploadFileRequest, any Error>, context: ServerContext
+  ) async throws -> Martlet_V1_UploadFileResponse {
+    try await services.spool.withFile { path in
+      var header: Martlet_V1_FileHeader?
+      var file = try SpoolWriter(path: path)
+      for try await message in request {
+        switch message.part {
+        case .header(let found) where header == nil: header = found
+        case .chunk(let bytes) where header != nil: try file.write(bytes)
+        default:
+          throw PlatformError(
+            .invalidArgument, "the first message of an upload names the file, the others carry its bytes")
+        }
+      }
+      try file.close()
+      guard let header else {
+        throw PlatformError(.invalidArgument, "the upload is empty: its first message must name the file")
+      }
+      let report = try await services.ingestFile(
+        at: path, name: header.name, source: header.source,
+        format: header.format.isEmpty ? nil : header.format, strict: header.strict)
+      return Martlet_V1_UploadFileResponse(report)
+    }
+  }
+
+  func getOnline(
+    request: Martlet_V1_GetOnlineRequest, context: ServerContext
+  ) async throws -> Martlet_V1_GetOnlineResponse {
+    let start = DispatchTime.now().uptimeNanoseconds
+    let answer = try await services.hydrator.hydrate(
+      HydrateRequest(
+        features: try FeatureNames.parse(request.features), rows: request.entities.map(requestRow)))
+    var response = Martlet_V1_GetOnlineResponse()
+    response.features = request.features
+    response.rows = answer.vectors.map { vector in
+      var wire = Martlet_V1_FeatureVector()
+      wire.values = vector.values.map(\.wire)
+      return wire
+    }
+    readTimer.recordNanoseconds(Int64(DispatchTime.now().uptimeNanoseconds - start))
+    return response
+  }
+
+  func getHistory(
+    request: Martlet_V1_GetHistoryRequest, response: RPCWriter<Martlet_V1_GetHistoryResponse>,
+    context: ServerContext
+  ) async throws {
+    let call = HistoryCall(
+      features: try FeatureNames.parse(request.features),
+      time: request.timeColumn.isEmpty ? "event_timestamp" : request.timeColumn,
+      mode: HistoryMode(rawValue: request.mode) ?? .asCorrected,
+      spineFormat: FileFormat(rawValue: request.format) ?? .csv,
+      format: FileFormat(rawValue: request.format) ?? .csv)
+    try await services.spool.withFile { spine in
+      try request.spine.write(to: URL(fileURLWithPath: spine))
+      try await services.spool.withFile { output in
+        try await services.history(call, spine: spine, output: output)
+        guard let file = FileHandle(forReadingAtPath: output) else { return }
+        while let bytes = try file.read(upToCount: Self.chunkBytes), !bytes.isEmpty {
+          var piece = Martlet_V1_GetHistoryResponse()
+          piece.chunk = bytes
+          try await response.write(piece)
+        }
+      }
+    }
+  }
+}
+
+extension Martlet_V1_UploadFileResponse {
+  init(_ report: FileReport) {
+    self.init()
+    rows = UInt64(report.rows)
+    accepted = UInt64(report.accepted)
+    duplicates = UInt64(report.duplicates)
+    quarantined = UInt64(report.quarantined)
+    alreadyIngested = report.alreadyIngested
+    reasons = report.reasons.map { "\($0.count) × \($0.reason)" }
+  }
+}

@@ -1,0 +1,49 @@
+import Core
+import GRPCCore
+
+/// Turns every error of a call into its status, by the one error table.
+struct ErrorTranslationInterceptor: ServerInterceptor {
+  func intercept<Input: Sendable, Output: Sendable>(
+    request: StreamingServerRequest<Input>, context: ServerContext,
+    next: @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
+      StreamingServerResponse<Output>
+  ) async throws -> StreamingServerResponse<Output> {
+    do {
+      return try await next(request, context)
+    } catch let error as RPCError {
+      throw error
+    } catch {
+      throw rpcError(error)
+    }
+  }
+}
+
+/// Refuses calls without the configured bearer token; health stays open.
+struct TokenInterceptor: ServerInterceptor {
+  let token: String
+
+  func intercept<Input: Sendable, Output: Sendable>(
+    request: StreamingServerRequest<Input>, context: ServerContext,
+    next: @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
+      StreamingServerResponse<Output>
+  ) async throws -> StreamingServerResponse<Output> {
+    let given = request.metadata[stringValues: "authorization"].first { _ in true } ?? ""
+    guard context.descriptor.service.fullyQualifiedService == "grpc.health.v1.Health"
+      || equalInConstantTime(given, "Bearer \(token)")
+    else {
+      throw RPCError(code: .unauthenticated, message: "send the metadata authorization: Bearer TOKEN")
+    }
+    return try await next(request, context)
+  }
+}
+
+func rpcError(_ error: any Error) -> RPCError {
+  let error = JSONResponse.platformError(error)
+  var metadata: Metadata = ["martlet-error-code": .string(error.code.rawValue)]
+  if let retryAfter = error.retryAfter {
+    metadata.addString("\(retryAfter.microseconds / 1_000)", forKey: "retry-after-ms")
+  }
+  return RPCError(
+    code: RPCError.Code(Status.Code(rawValue: error.code.mapping.grpc) ?? .unknown) ?? .unknown,
+    message: error.description, metadata: metadata)
+}

@@ -1,0 +1,66 @@
+import Core
+import Features
+import SwiftProtobuf
+import Wire
+
+/// Values, rows and times between the wire and the platform's own types.
+extension Value {
+  init(_ wire: Martlet_V1_Value) {
+    switch wire.kind {
+    case .boolValue(let value): self = .bool(value)
+    case .int64Value(let value): self = .int64(value)
+    case .doubleValue(let value): self = .double(value)
+    case .stringValue(let value): self = .string(value)
+    case .timestampValue(let value): self = .timestamp(Timestamp(value))
+    case nil: self = .null
+    }
+  }
+
+  var wire: Martlet_V1_Value {
+    var wire = Martlet_V1_Value()
+    switch self {
+    case .null: break
+    case .bool(let value): wire.boolValue = value
+    case .int64(let value): wire.int64Value = value
+    case .double(let value): wire.doubleValue = value
+    case .string(let value): wire.stringValue = value
+    case .timestamp(let value): wire.timestampValue = value.wire
+    }
+    return wire
+  }
+}
+
+extension Timestamp {
+  init(_ wire: Google_Protobuf_Timestamp) {
+    self.init(microseconds: wire.seconds * 1_000_000 + Int64(wire.nanos) / 1_000)
+  }
+
+  var wire: Google_Protobuf_Timestamp {
+    let seconds = floorMultiple(microseconds, 1_000_000) / 1_000_000
+    return Google_Protobuf_Timestamp(
+      seconds: seconds, nanos: Int32((microseconds - seconds * 1_000_000) * 1_000))
+  }
+}
+
+extension FeatureStatus {
+  var wire: Martlet_V1_Status {
+    switch self {
+    case .present: .present
+    case .null: .null
+    case .notFound: .notFound
+    case .expired: .expired
+    }
+  }
+}
+
+extension FeatureValue {
+  var wire: Martlet_V1_FeatureValue {
+    var wire = Martlet_V1_FeatureValue()
+    wire.value = value.wire
+    wire.status = status.wire
+    if let eventTimestamp { wire.eventTimestamp = eventTimestamp.wire }
+    return wire
+  }
+}
+
+func requestRow(_ wire: Martlet_V1_Row) -> RequestRow { wire.values.mapValues(Value.init) }

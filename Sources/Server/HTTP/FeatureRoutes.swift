@@ -1,0 +1,104 @@
+import Core
+import Features
+import Foundation
+import Hummingbird
+import Metrics
+import NIOCore
+
+/// Feature values: the list, online reads, history.
+struct FeatureRoutes {
+  let services: PlatformServices
+  private let readTimer = Metrics.Timer(label: "martlet_online_read_seconds", dimensions: [("transport", "rest")])
+
+  init(services: PlatformServices) { self.services = services }
+
+  func add(to router: RouterGroup<HTTPRouter.Context>) {
+    router.get("features") { _, _ in list() }
+    router.post("features/online") { request, _ in
+      let start = DispatchTime.now().uptimeNanoseconds
+      let body = try await request.json()
+      let names = try FeatureJSON.names(body["features"], field: "features")
+      let rows = try FeatureJSON.rows(body["entities"] ?? .null, field: "entities")
+      let answer = try await services.hydrator.hydrate(
+        HydrateRequest(features: try FeatureNames.parse(names), rows: rows))
+      let response = JSONResponse.bytes(FeatureJSON.answer(features: names, rows: answer.vectors))
+      readTimer.recordNanoseconds(Int64(DispatchTime.now().uptimeNanoseconds - start))
+      return response
+    }
+    router.post("features/history") { request, _ in
+      let call = HistoryCall(
+        features: try FeatureNames.parse(
+          request.requiredQuery("features").split(separator: ",").map(String.init)),
+        time: request.query("time") ?? "event_timestamp",
+        mode: try mode(request.query("mode")),
+        spineFormat: try format(request.query("spine_format") ?? "csv"),
+        format: try format(request.query("format") ?? "csv"))
+      return try await services.spool.withFile { spine in
+        try await services.spool.write(request.body, to: spine)
+        return try await services.spool.withFile { output in
+          try await services.history(call, spine: spine, output: output)
+          let bytes = try Data(contentsOf: URL(fileURLWithPath: output), options: .alwaysMapped)
+          return Response(
+            status: .ok,
+            headers: [
+              .contentType: call.format == .csv ? "text/csv" : "application/vnd.apache.parquet"
+            ], body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+        }
+      }
+    }
+  }
+
+  private func mode(_ text: String?) throws -> HistoryMode {
+    guard let text else { return .asCorrected }
+    guard let mode = HistoryMode(rawValue: text) else {
+      throw PlatformError(.invalidArgument, "'mode' is as_corrected or as_known, not '\(text)'")
+    }
+    return mode
+  }
+
+  private func format(_ text: String) throws -> FileFormat {
+    guard let format = FileFormat(rawValue: text), format != .jsonl else {
+      throw PlatformError(.invalidArgument, "a spine's format is csv or parquet, not '\(text)'")
+    }
+    return format
+  }
+
+  private func list() -> Response {
+    let project = services.catalog.changes.current.project
+    let features = project.views.flatMap { view in
+      view.features.map { feature in
+        JSON.object([
+          "name": .string("\(view.name).\(feature.name)"), "type": .string(feature.type.rawValue),
+          "entity": .string(view.entity), "source": .string(view.source),
+          "what": .string(feature.kind.summary),
+        ])
+      }
+    }
+    return JSONResponse.ok(.object(["features": .array(features)]))
+  }
+}
+
+/// `view.feature` texts of requests.
+enum FeatureNames {
+  static func parse(_ texts: [String]) throws -> [FeatureName] {
+    try texts.map { text in
+      guard let name = FeatureName(text) else {
+        throw PlatformError(.invalidArgument, "'\(text)' is not a feature; write view.feature")
+      }
+      return name
+    }
+  }
+}
+
+extension FeatureKind {
+  /// The feature in a few words, as in a list.
+  var summary: String {
+    switch self {
+    case .latest(let column, let ttl): "latest \(column)" + (ttl.map { ", ttl \($0)" } ?? "")
+    case .window(let window):
+      "\(window.function.rawValue) \(window.column ?? "*") over \(window.length)"
+        + (window.filter.map { " where \($0.text)" } ?? "")
+    case .derived(let expression): "= \(expression.text)"
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import Core
+import Foundation
+import Hummingbird
+
+/// Every REST route of the platform; each group of routes is one file beside this one.
+struct HTTPRouter {
+  typealias Context = BasicRequestContext
+
+  let services: PlatformServices
+
+  func build() -> Router<Context> {
+    let router = Router(context: Context.self)
+    router.add(middleware: ErrorTranslation())
+    if let token = services.configuration.server.token { router.add(middleware: TokenCheck(token: token.value)) }
+    PlatformRoutes(services: services).add(to: router)
+    let api = router.group("/api/v1")
+    DefinitionRoutes(services: services).add(to: api)
+    FeatureRoutes(services: services).add(to: api)
+    IngestRoutes(services: services).add(to: api)
+    ModelRoutes(services: services).add(to: api)
+    JobRoutes(services: services).add(to: api)
+    WarehouseRoutes(services: services).add(to: api)
+    return router
+  }
+}
+
+extension Request {
+  /// The whole body as JSON; an empty one reads as an empty object.
+  func json() async throws -> JSON {
+    let bytes = try await bytes()
+    if bytes.isEmpty { return .object([]) }
+    return try JSON(parsing: bytes)
+  }
+
+  func bytes() async throws -> [UInt8] {
+    let buffer = try await body.collect(upTo: Limits.requestBytes)
+    return Array(buffer.readableBytesView)
+  }
+
+  func query(_ name: String) -> String? {
+    uri.queryParameters[Substring(name)].map(String.init)
+  }
+
+  func requiredQuery(_ name: String) throws -> String {
+    guard let value = query(name), !value.isEmpty else {
+      throw PlatformError(.invalidArgument, "the query parameter '\(name)' is missing")
+    }
+    return value
+  }
+
+  func limit(default value: Int) throws -> Int {
+    guard let text = query("limit") else { return value }
+    guard let limit = Int(text), (1...10_000).contains(limit) else {
+      throw PlatformError(.invalidArgument, "'limit' must be a number from 1 to 10000, not '\(text)'")
+    }
+    return limit
+  }
+}
+
+extension RequestContext {
+  func name(_ parameter: String) throws -> String {
+    let raw = try parameters.require(parameter)
+    return raw.removingPercentEncoding ?? raw
+  }
+}

@@ -1,0 +1,114 @@
+import Core
+import Hummingbird
+import Jobs
+import Monitoring
+import Serving
+
+/// Models, versions, predictions, drift and training.
+struct ModelRoutes {
+  let services: PlatformServices
+
+  func add(to router: RouterGroup<HTTPRouter.Context>) {
+    router.get("models") { _, _ in
+      let snapshot = services.catalog.changes.current
+      return JSONResponse.ok(.object([
+        "models": .array(snapshot.project.models.map { model($0.name, snapshot) })
+      ]))
+    }
+    router.get("models/:model") { _, context in
+      let name = try context.name("model")
+      let snapshot = services.catalog.changes.current
+      try services.requireModel(name)
+      return JSONResponse.ok(model(name, snapshot))
+    }
+    router.get("models/:model/versions/:version") { _, context in
+      JSONResponse.ok(version(try services.version(context.name("model"), context.name("version"))))
+    }
+    router.post("models/:model/versions/:version/promote") { request, context in
+      let body = try await request.json()
+      let found = try services.version(context.name("model"), context.name("version"))
+      let promoted = try await services.catalog.promote(
+        model: found.model, version: found.version, who: body["who"]?.string ?? "api",
+        why: body["why"]?.string ?? "")
+      return JSONResponse.ok(version(promoted))
+    }
+    router.post("models/:model/predict") { request, context in
+      let body = try await request.json()
+      let answer = try await services.predict(
+        model: context.name("model"), version: body["version"]?.int, rows: rows(body),
+        requestID: body["request_id"]?.string)
+      return JSONResponse.bytes(PredictionJSON.answer(answer))
+    }
+    router.post("models/:model/train") { request, context in
+      let body = try await request.json()
+      let job = try await services.train(
+        model: context.name("model"), reason: body["reason"]?.string ?? "asked for",
+        parameters: TrainingParameters(
+          asOf: try body["as_of"]?.string.map { try Timestamp(iso8601: $0) },
+          promote: body["promote"]?.bool ?? false),
+        idempotencyKey: body["idempotency_key"]?.string)
+      return JSONResponse.ok(JobJSON.job(job))
+    }
+    router.post("models/:model/drift") { request, context in
+      let window = try request.query("window").map(services.window)
+      let report = try await services.monitor.run(model: context.name("model"), window: window)
+      return JSONResponse.ok(drift(report))
+    }
+  }
+
+  /// Rows as `{"rows": […]}`, or one row as `{"entities": {…}, "inputs": {…}}`.
+  private func rows(_ body: JSON) throws -> [RequestRow] {
+    if let rows = body["rows"] { return try FeatureJSON.rows(rows, field: "rows") }
+    guard let entities = body["entities"] else {
+      throw PlatformError(
+        .invalidArgument,
+        "send {\"rows\": [{\"customer_id\": 42}]} or {\"entities\": {\"customer_id\": 42}, \"inputs\": {…}}")
+    }
+    var row = try FeatureJSON.row(entities, field: "entities")
+    if let inputs = body["inputs"] {
+      row.merge(try FeatureJSON.row(inputs, field: "inputs")) { $1 }
+    }
+    return [row]
+  }
+
+  private func model(_ name: String, _ snapshot: Snapshot) -> JSON {
+    .object([
+      "name": .string(name), "serving": services.servedVersion(of: name).map { .int($0) } ?? .null,
+      "versions": .array((snapshot.models[name] ?? []).map(version)),
+    ])
+  }
+
+  private func version(_ version: ModelVersion) -> JSON {
+    .object([
+      "model": .string(version.model), "version": .int(version.version),
+      "stage": .string(version.stage.rawValue),
+      "metrics": .object(
+        version.metrics.sorted { $0.key < $1.key }.map { .init($0.key, .double($0.value)) }),
+      "features": .array(version.features.map { .string($0.name) }),
+      "training_rows": .int(Int64(version.trainingSet.rows)),
+      "training_as_of": .string(version.trainingSet.asOf.description),
+      "training_hash": .string(version.trainingSet.hash),
+      "definitions_version": .int(version.definitionsVersion),
+      "artifact": .string(version.artifact.hex), "baseline": .string(version.baseline.hex),
+      "format": .string(version.format), "job_id": .string(version.jobID),
+      "created_at": .string(version.createdAt.description),
+    ])
+  }
+
+  private func drift(_ report: DriftReport) -> JSON {
+    .object([
+      "model": .string(report.model), "version": .int(report.version),
+      "rows": .int(Int64(report.rows)), "score": .double(report.score),
+      "window_start": .string(report.windowStart.description),
+      "window_end": .string(report.windowEnd.description),
+      "features": .array(
+        report.features.map { feature in
+          .object([
+            "feature": .string(feature.feature), "psi": .double(feature.psi),
+            "ks": feature.ks.map { .double($0) } ?? .null, "null_share": .double(feature.nullShare),
+            "baseline_null_share": .double(feature.baselineNullShare),
+          ])
+        }),
+    ])
+  }
+}

@@ -1,0 +1,161 @@
+import Core
+
+/// One row of `model_logs` before it is text: everything by reference, so that recording is cheap.
+package struct PredictionRecord: Sendable {
+  /// `ID` for a request of one row, `ID#1`, `ID#2`, … for the rows of a larger one.
+  package var requestID: String
+  package var model: ModelDefinition
+  /// Of the project, for the key columns.
+  package var entities: [EntityDefinition]
+  package var version: ServedModel
+  package var route: String
+  package var row: RequestRow
+  /// Nil where the prediction failed before it was read.
+  package var vector: FeatureVector?
+  package var value: Double?
+  package var error: String?
+  package var time: Timestamp
+  package var latency: PredictLatency
+
+  package init(
+    requestID: String, model: ModelDefinition, entities: [EntityDefinition], version: ServedModel,
+    route: String, row: RequestRow, vector: FeatureVector?, value: Double?, error: String?,
+    time: Timestamp, latency: PredictLatency
+  ) {
+    self.requestID = requestID
+    self.model = model
+    self.entities = entities
+    self.version = version
+    self.route = route
+    self.row = row
+    self.vector = vector
+    self.value = value
+    self.error = error
+    self.time = time
+    self.latency = latency
+  }
+}
+
+/// The table of the log: column by column.
+enum PredictionLogTable {
+  static let name = "model_logs"
+
+  static func batch(_ records: [PredictionRecord]) -> ColumnBatch {
+    func text(_ name: String, _ value: (PredictionRecord) -> String) -> Column {
+      Column(name: name, values: .string(records.map(value)))
+    }
+    func number(_ name: String, _ value: (PredictLatency) -> Int) -> Column {
+      Column(name: name, values: .int64(records.map { Int64(value($0.latency)) }))
+    }
+    return ColumnBatch(
+      columns: [
+        text("request_id") { $0.requestID },
+        text("model_id") { $0.model.name },
+        text("model_version") { String($0.version.version) },
+        text("stage") { $0.version.artifact.stage.rawValue },
+        text("route") { $0.route },
+        text("entity_keys") { entityKeys($0) },
+        text("model_inputs") { inputs($0) },
+        Column(
+          name: "model_result", type: .double,
+          records.map { $0.value.map { .double($0) } ?? .null }),
+        Column(
+          name: "model_error", type: .string,
+          records.map { $0.error.map { .string($0) } ?? .null }),
+        Column(name: "event_datetime", values: .timestamp(records.map(\.time.microseconds))),
+        number("hydrate_us") { $0.hydrate },
+        number("queue_us") { $0.queue },
+        number("compute_us") { $0.compute },
+        number("total_us") { $0.total },
+      ], count: records.count)
+  }
+
+  /// `{"customer_id":17}`: the key columns of all entities of the model, as the request named them.
+  private static func entityKeys(_ record: PredictionRecord) -> String {
+    var json = JSONText()
+    json.open("{")
+    for entity in record.model.entities {
+      let columns = record.entities.first { $0.name == entity }?.key ?? [entity]
+      for column in columns {
+        let value = record.row[column] ?? (columns.count == 1 ? record.row[entity] : nil)
+        json.member(column, value ?? .null)
+      }
+    }
+    json.close("}")
+    return json.text
+  }
+
+  /// `[{"name":…,"value":…,"status":…,"event_timestamp":…}, …]` in the order of the vector.
+  private static func inputs(_ record: PredictionRecord) -> String {
+    guard let vector = record.vector else { return "[]" }
+    var json = JSONText()
+    json.open("[")
+    for (name, feature) in zip(record.version.featureNames, vector.values) {
+      json.separate()
+      json.open("{")
+      json.member("name", .string(name))
+      json.member("value", feature.value)
+      json.member("status", .string(feature.status.rawValue))
+      json.member("event_timestamp", feature.eventTimestamp.map { .timestamp($0) } ?? .null)
+      json.close("}")
+    }
+    json.close("]")
+    return json.text
+  }
+}
+
+/// JSON text, written from left to right.
+struct JSONText {
+  private var bytes: [UInt8] = []
+
+  var text: String { String(decoding: bytes, as: UTF8.self) }
+
+  mutating func open(_ bracket: Character) { bytes.append(bracket.asciiValue ?? 0) }
+  mutating func close(_ bracket: Character) { bytes.append(bracket.asciiValue ?? 0) }
+
+  /// A comma, unless this is the first of its list.
+  mutating func separate() {
+    if let last = bytes.last, last != UInt8(ascii: "{"), last != UInt8(ascii: "[") {
+      bytes.append(UInt8(ascii: ","))
+    }
+  }
+
+  mutating func member(_ name: String, _ value: Value) {
+    separate()
+    append(quoted: name)
+    bytes.append(UInt8(ascii: ":"))
+    append(value)
+  }
+
+  private mutating func append(_ value: Value) {
+    switch value {
+    case .null: bytes += "null".utf8
+    case .bool(let value): bytes += (value ? "true" : "false").utf8
+    case .int64(let value): bytes += String(value).utf8
+    case .double(let value) where value.isFinite: bytes += "\(value)".utf8
+    // JSON has no such numbers; a cast of this text to a double gives them back.
+    case .double(let value):
+      append(quoted: value.isNaN ? "NaN" : value < 0 ? "-Infinity" : "Infinity")
+    case .string(let value): append(quoted: value)
+    case .timestamp(let value): append(quoted: value.description)
+    }
+  }
+
+  private mutating func append(quoted text: String) {
+    bytes.append(UInt8(ascii: "\""))
+    for byte in text.utf8 {
+      switch byte {
+      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+        bytes.append(UInt8(ascii: "\\"))
+        bytes.append(byte)
+      case 0..<0x20:
+        let digits = Array("0123456789abcdef".utf8)
+        bytes += "\\u00".utf8
+        bytes.append(digits[Int(byte >> 4)])
+        bytes.append(digits[Int(byte & 15)])
+      default: bytes.append(byte)
+      }
+    }
+    bytes.append(UInt8(ascii: "\""))
+  }
+}

@@ -1,0 +1,214 @@
+import Core
+import Features
+import Synchronization
+import Workers
+
+/// Answers predictions: snapshot → version → hydrate → missing policy → engine → record → reply.
+///
+/// Guarantees: value and version of an answer belong together, whatever is reloaded meanwhile;
+/// nothing waits for the log; every prediction that reached a version is logged, failed ones with
+/// their error.
+package final class Predictor: Sendable {
+  package static let maximumRows = 10_000
+  /// Rows of one call when a whole table is scored, few enough that predictions come between.
+  private static let scoreRows = 2_000
+
+  private let served: ModelReload
+  private let hydrator: any FeatureHydrating
+  private let engine: any ScoringEngine
+  private let log: PredictionLog
+  private let definitions: Published<Snapshot>
+  private let clock: any WallClock
+  private let timeout: Span
+  private let stopwatch: WorkerClock
+  private let requestIDs: RequestIDs
+
+  package init(
+    served: ModelReload, hydrator: any FeatureHydrating, engine: any ScoringEngine,
+    log: PredictionLog, definitions: Published<Snapshot>, clock: any WallClock,
+    timeout: Span = .seconds(30), stopwatch: WorkerClock = .system,
+    requestIDs: RequestIDs = RequestIDs()
+  ) {
+    self.served = served
+    self.hydrator = hydrator
+    self.engine = engine
+    self.log = log
+    self.definitions = definitions
+    self.clock = clock
+    self.timeout = timeout
+    self.stopwatch = stopwatch
+    self.requestIDs = requestIDs
+  }
+
+  package func predict(_ request: PredictRequest) async throws -> PredictAnswer {
+    let start = stopwatch.now()
+    let snapshot = definitions.current
+    let model = try Self.model(request.model, in: snapshot)
+    try Self.check(request.rows, for: model)
+    let id = request.requestID ?? requestIDs.next()
+    let deadline = Span(
+      microseconds: start.microseconds + (request.timeout ?? timeout).microseconds)
+    while true {
+      let version = try await served.version(
+        request.version, of: model.name, in: snapshot, timeout: left(until: deadline))
+      var attempt = PredictAttempt(
+        requestID: id, model: model, entities: snapshot.project.entities, rows: request.rows,
+        version: version, route: request.version == nil ? "production" : "version", start: start)
+      do {
+        return try await predict(&attempt, until: deadline)
+      } catch let error as PlatformError where error.isNotLoaded && left(until: deadline) > .zero {
+        // It was replaced between the look at the table and the call: the table knows the newer
+        // one.
+        served.forget(version.key)
+      } catch {
+        fail(&attempt, error)
+        throw error
+      }
+    }
+  }
+
+  private func predict(
+    _ attempt: inout PredictAttempt, until deadline: Span
+  ) async throws -> PredictAnswer {
+    let version = attempt.version
+    let begin = stopwatch.now()
+    let hydrated = try await hydrator.hydrate(
+      HydrateRequest(
+        vector: version.artifact.features, inputs: attempt.model.inputs, rows: attempt.rows))
+    attempt.hydrated = hydrated
+    attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
+    let columns = try MissingFeatures.resolve(
+      attempt.model.missing, hydrated, model: attempt.model.name)
+    let scored = try await engine.score(version.key, columns, timeout: left(until: deadline))
+    guard scored.values.count == attempt.rows.count else {
+      throw PlatformError(
+        .userCode,
+        "\(version.key) answered \(scored.values.count) numbers for \(attempt.rows.count) rows")
+    }
+    attempt.latency.queue = Int(scored.queue.microseconds)
+    attempt.latency.compute = Int(scored.compute.microseconds)
+    attempt.latency.total = Self.microseconds(from: attempt.start, to: stopwatch.now())
+    version.metrics.record(attempt.latency)
+    version.metrics.count("ok", version: version.version, rows: attempt.rows.count)
+    log.record(attempt.records(scored.values, nil, at: hydrated.time))
+    return attempt.answer(scored.values, hydrated)
+  }
+
+  private func fail(_ attempt: inout PredictAttempt, _ error: any Error) {
+    let platform = error as? PlatformError ?? PlatformError(.internalError, "\(error)")
+    attempt.latency.total = Self.microseconds(from: attempt.start, to: stopwatch.now())
+    attempt.version.metrics.count(
+      platform.code.rawValue, version: attempt.version.version, rows: attempt.rows.count)
+    log.record(attempt.records(nil, platform, at: attempt.hydrated?.time ?? clock.now))
+  }
+
+  /// What the production version says about rows that hold its features already; nil where there is
+  /// none or a feature is not among the columns. Nothing is logged.
+  package func score(model name: String, rows: ColumnBatch) async throws -> [Double]? {
+    let snapshot = definitions.current
+    guard snapshot.production(of: name) != nil else { return nil }
+    let version = try await served.version(nil, of: name, in: snapshot, timeout: .minutes(2))
+    let columns = version.featureNames.compactMap { rows[$0] }
+    guard columns.count == version.featureNames.count else { return nil }
+    let policy = snapshot.project.model(name)?.missing ?? MissingPolicy()
+    let batch = MissingFeatures.fill(policy, ColumnBatch(columns: columns, count: rows.count))
+    var values = [Double](reserving: rows.count)
+    for from in stride(from: 0, to: rows.count, by: Self.scoreRows) {
+      let part = batch.gather(Array(from..<min(from + Self.scoreRows, rows.count)))
+      values += try await engine.score(version.key, part, timeout: .minutes(1)).values
+    }
+    return values
+  }
+
+  // MARK: Checks
+
+  private static func model(_ name: String, in snapshot: Snapshot) throws -> ModelDefinition {
+    guard let model = snapshot.project.model(name) else {
+      let known = snapshot.project.models.map(\.name)
+      throw PlatformError(
+        .notFound, "there is no model '\(name)'\(suggestion(for: name, among: known))")
+    }
+    return model
+  }
+
+  private static func check(_ rows: [RequestRow], for model: ModelDefinition) throws {
+    guard !rows.isEmpty, rows.count <= maximumRows else {
+      throw PlatformError(
+        .invalidArgument,
+        "a prediction of '\(model.name)' takes 1 to \(maximumRows) rows, but got \(rows.count)")
+    }
+    for input in model.inputs where model.missing.perFeature[input.name] == nil {
+      guard let row = rows.firstIndex(where: { $0[input.name] == nil }) else { continue }
+      throw PlatformError(
+        .invalidArgument,
+        "row \(row + 1) lacks the input '\(input.name)' (\(input.type.rawValue)) of model "
+          + "'\(model.name)'; send it with the request, or null where it is not known",
+        context: ["input": input.name])
+    }
+  }
+
+  private func left(until deadline: Span) -> Span {
+    Span(microseconds: max(0, deadline.microseconds - stopwatch.now().microseconds))
+  }
+
+  private static func microseconds(from start: Span, to end: Span) -> Int {
+    Int(end.microseconds - start.microseconds)
+  }
+}
+
+extension PlatformError {
+  /// The engine does not hold the version (any more).
+  var isNotLoaded: Bool { context["reason"] == "not_loaded" }
+}
+
+extension Span {
+  fileprivate static let zero = Span(microseconds: 0)
+}
+
+/// Ids of requests that bring none: different in every process, short, and in order.
+package final class RequestIDs: Sendable {
+  private let prefix: String
+  private let count = Atomic<UInt64>(0)
+
+  package init(random: UInt64 = .random(in: .min ... .max)) {
+    prefix = String(random, radix: 36)
+  }
+
+  package func next() -> String {
+    let number = count.wrappingAdd(1, ordering: .relaxed).newValue
+    return "\(prefix)-\(String(number, radix: 36))"
+  }
+}
+
+/// One try of one request with one version: what is known so far.
+struct PredictAttempt: Sendable {
+  let requestID: String
+  let model: ModelDefinition
+  let entities: [EntityDefinition]
+  let rows: [RequestRow]
+  let version: ServedModel
+  let route: String
+  let start: Span
+  var hydrated: HydratedRows?
+  var latency = PredictLatency()
+
+  func answer(_ values: [Double], _ hydrated: HydratedRows) -> PredictAnswer {
+    PredictAnswer(
+      requestID: requestID, model: model.name, version: version.version,
+      stage: version.artifact.stage, route: route,
+      predictions: zip(values, hydrated.vectors).map { Prediction(value: $0, vector: $1) },
+      featureNames: version.featureNames, latency: latency)
+  }
+
+  func records(
+    _ values: [Double]?, _ error: PlatformError?, at time: Timestamp
+  ) -> [PredictionRecord] {
+    rows.indices.map { row in
+      PredictionRecord(
+        requestID: rows.count == 1 ? requestID : "\(requestID)#\(row + 1)", model: model,
+        entities: entities, version: version, route: route, row: rows[row],
+        vector: hydrated?.vectors[row],
+        value: values?[row], error: error?.description, time: time, latency: latency)
+    }
+  }
+}
