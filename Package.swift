@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 // `dev/bootstrap` puts DuckDB's header and shared library here.
@@ -7,6 +7,7 @@ let duckdb = Context.packageDirectory + "/.deps/duckdb"
 let swiftSettings: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .enableUpcomingFeature("ExistentialAny"),
+  .treatAllWarnings(as: .error),
   .unsafeFlags(["-Xcc", "-I\(duckdb)/include"]),
 ]
 let linkerSettings: [LinkerSetting] = [
@@ -30,9 +31,11 @@ func target(_ name: String, path: String? = nil, _ dependencies: [Target.Depende
     swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
   .testTarget(
-    name: name, dependencies: dependencies, path: "Tests/\(name)",
+    name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude,
     swiftSettings: swiftSettings, linkerSettings: linkerSettings)
 }
 
@@ -93,5 +96,24 @@ let package = Package(
       ],
       path: "Sources/martlet", swiftSettings: swiftSettings, linkerSettings: linkerSettings),
     target("TestKit", ["Core"]),
+    tests("TidyTests", []),
+    tests(
+      "RoomTests",
+      [
+        "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
+        "EmbeddedBackend", "Server", "TestKit", product("GRDB", "GRDB.swift"), lifecycle, log,
+        product("SwiftProtobuf", "swift-protobuf"),
+      ] + nio, exclude: ["Catalog/Fixtures", "ConfigurationFixtures"]),
+    tests("BackendTests", ["Core", "DuckDBBackend", "EmbeddedBackend", "TestKit", log]),
+    tests(
+      "RingTests",
+      ["Core", "Catalog", "Features", "DuckDBBackend", "EmbeddedBackend", "TestKit", log]),
+    tests(
+      "ServerTests",
+      [
+        "Core", "Wire", "TestKit", "martlet", product("AsyncHTTPClient", "async-http-client"),
+        product("GRPCCore", "grpc-swift-2"), product("GRPCProtobuf", "grpc-swift-protobuf"),
+        product("GRPCNIOTransportHTTP2", "grpc-swift-nio-transport"),
+      ] + nio),
   ]
 )

@@ -62,7 +62,7 @@ WINDOWS: list[tuple[str, str, str, str, int, int, float]] = [
     ("mean_c3_7d", "mean", "c3", "7d", 7 * DAY, HOUR, 1e-9),
     ("min_c4_24h", "min", "c4", "24h", DAY, HOUR, 0),
     ("max_c5_7d", "max", "c5", "7d", 7 * DAY, HOUR, 0),
-    ("stddev_c6_24h", "stddev", "c6", "24h", DAY, HOUR, 1e-6),
+    ("max_c6_1h", "max", "c6", "1h", HOUR, MINUTE, 0),
 ]
 
 WINDOW_VIEW = """\

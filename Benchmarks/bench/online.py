@@ -186,7 +186,9 @@ def predict(plan: Plan) -> Iterator[Row]:
         server.apply()
         say(f"simulating a shop of {customers} customers")
         said = json.loads(
-            server.command("simulate", "--days", "60", "--customers", str(customers), "--json")
+            server.command(
+                "simulate", "--days", "60", "--customers", str(customers), "--bad", "0", "--json"
+            )
         )
         begin = time.perf_counter()
         server.command("train", "churn", "--json")

@@ -93,7 +93,7 @@ def join_windows(
     connection: duckdb.DuckDBPyConnection, events: str, spine: Path, output: Path
 ) -> Taken:
     """Every window by brute force: each spine row beside all events of its longest window."""
-    functions = {"mean": "avg", "stddev": "stddev_samp"}
+    functions = {"mean": "avg"}
     features = []
     for name, aggregate, column, _, length, _, _ in WINDOWS:
         cell = "e.k" if column == "*" else f"e.{column}"

@@ -1,19 +1,16 @@
 import Core
 import Foundation
-import Logging
 import Workers
 
 /// Training on the local worker pool: the dataset as a file, the user's function in a Python process.
 package struct WorkerCompute: ComputeBackend {
   private let pool: WorkerPool
   private let scratch: String
-  private let log: Logger
 
   /// - Parameter scratch: a folder for datasets and artifacts of running jobs.
-  package init(pool: WorkerPool, scratch: String, log: Logger) {
+  package init(pool: WorkerPool, scratch: String) {
     self.pool = pool
     self.scratch = scratch
-    self.log = log
   }
 
   /// Empties the scratch folder of what former processes left.
@@ -40,18 +37,13 @@ package struct WorkerCompute: ComputeBackend {
     var file = try DatasetFile(creatingAt: dataset)
     try file.append(request.dataset)
     try file.close()
-    let log = log
-    let job = request.jobID
     let result = try await pool.run(
       .train(
         TrainingTask(
           runPath: request.run.file, function: request.run.function,
           workingDirectory: request.projectDirectory, datasetPath: dataset,
           features: request.features, label: request.label, options: request.parameters,
-          outputDirectory: folder, evaluationFrom: request.evaluationFrom)), timeout: timeout
-    ) { line in
-      log.info("\(line.message)", metadata: ["job": "\(job)", "from": "\(line.logger)"])
-    }
+          outputDirectory: folder, evaluationFrom: request.evaluationFrom)), timeout: timeout)
     try FileManager.default.removeItem(atPath: dataset)
     guard case .trained(let model) = result.payload else {
       throw PlatformError(.internalError, "a training task was answered with something else")

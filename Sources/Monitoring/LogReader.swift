@@ -7,7 +7,7 @@ package struct LogReader: Sendable {
 
   package init(warehouse: any Warehouse) { self.warehouse = warehouse }
 
-  /// The successful predictions of a version with `start <= event_datetime < end`, at most `limit` of the newest.
+  /// The successful predictions of a version with `start <= event_datetime <= end`, at most `limit` of the newest.
   package func window(
     of version: ModelVersion, from start: Timestamp, to end: Timestamp, limit: Int = 200_000
   ) async throws -> ColumnBatch {
@@ -20,7 +20,7 @@ package struct LogReader: Sendable {
       SELECT \((inputs + ["model_result AS \(Baseline.predictionName)"]).joined(separator: ", "))
       FROM model_logs
       WHERE model_id = ? AND model_version = ? AND model_error IS NULL
-        AND event_datetime >= ? AND event_datetime < ?
+        AND event_datetime >= ? AND event_datetime <= ?
       ORDER BY event_datetime DESC LIMIT \(limit)
       """
     let collected = Mutex(ColumnBatch(columns: []))

@@ -104,7 +104,8 @@ package final class ChildProgram: Sendable {
     try input.write(toFile: folder.path + "/input", atomically: false, encoding: .utf8)
     let program = try ChildProgram(
       executable, arguments, environment: environment, directory: directory,
-      input: folder.path + "/input", output: folder.path + "/output", errors: folder.path + "/errors")
+      input: folder.path + "/input", output: folder.path + "/output",
+      errors: folder.path + "/errors")
     defer { kill(-program.pid, SIGKILL) }
     let status = try await program.exitStatus(within: limit)
     return ProgramResult(
@@ -137,7 +138,9 @@ package struct TemporaryFolder: Sendable {
   }
 
   package func text(_ name: String) -> String {
-    FileManager.default.contents(atPath: "\(path)/\(name)").map { String(decoding: $0, as: UTF8.self) }
+    FileManager.default.contents(atPath: "\(path)/\(name)").map {
+      String(decoding: $0, as: UTF8.self)
+    }
       ?? ""
   }
 }
@@ -168,7 +171,8 @@ package final class PlatformProcess: Sendable {
   package static let repository = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
   package static let executable =
-    ProcessInfo.processInfo.environment["MARTLET_EXECUTABLE"] ?? "\(repository)/.build/release/martlet"
+    ProcessInfo.processInfo.environment["MARTLET_EXECUTABLE"]
+    ?? "\(repository)/.build/release/martlet"
   package static let python =
     ProcessInfo.processInfo.environment["MARTLET_PYTHON"] ?? "\(repository)/.venv/bin/python"
 

@@ -38,6 +38,13 @@ struct PlatformConnection: Sendable {
     try await send(.POST, path, body, onLine: onLine)
   }
 
+  /// Sends records to a source, one JSON object a line.
+  func push(_ lines: some Collection<String>, to source: String) async throws -> JSON {
+    try await send(
+      .POST, "/api/v1/sources/\(source.urlEscaped)/events",
+      .bytes(ByteBuffer(string: lines.joined(separator: "\n"))), contentType: "application/x-ndjson")
+  }
+
   /// The raw bytes of an answer, streamed to `sink`.
   func download(
     _ path: String, body: HTTPClientRequest.Body, to sink: (ByteBuffer) async throws -> Void
@@ -50,10 +57,12 @@ struct PlatformConnection: Sendable {
   /// Lines of the answer but the last go to `onLine`; the last is the answer.
   private func send(
     _ method: HTTPMethod, _ path: String, _ body: HTTPClientRequest.Body?,
+    contentType: String = "application/json",
     onLine: (@Sendable (JSON) async throws -> Void)? = nil
   ) async throws -> JSON {
     let response = try await execute(
-      method, path, body, accept: onLine == nil ? "application/json" : "application/x-ndjson")
+      method, path, body, accept: onLine == nil ? "application/json" : "application/x-ndjson",
+      contentType: contentType)
     guard response.status.code < 300 else { throw try await failure(response) }
     guard let onLine else {
       let bytes = try await response.body.collect(upTo: 1 << 30)
@@ -78,12 +87,13 @@ struct PlatformConnection: Sendable {
   }
 
   private func execute(
-    _ method: HTTPMethod, _ path: String, _ body: HTTPClientRequest.Body?, accept: String
+    _ method: HTTPMethod, _ path: String, _ body: HTTPClientRequest.Body?, accept: String,
+    contentType: String = "application/json"
   ) async throws -> HTTPClientResponse {
     var request = HTTPClientRequest(url: address + path)
     request.method = method
     request.headers.add(name: "accept", value: accept)
-    request.headers.add(name: "content-type", value: "application/json")
+    request.headers.add(name: "content-type", value: contentType)
     if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
     request.body = body
     do {

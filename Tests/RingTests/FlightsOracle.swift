@@ -24,14 +24,14 @@ struct FlightsOracle {
       ("destination_delays", ["dest"]), ("route_delays", ["origin", "dest"]),
       ("aircraft_delays", ["tailnum"]),
     ]
-    func arrivals(_ name: String, _ value: String, _ filter: String = "true", _ hours: Int, _ step: Int) {
+    func arrivals(_ name: String, _ value: String, where filter: String = "true", _ hours: Int, _ step: Int) {
       let keys = places.first { name.hasPrefix($0.view) }?.keys ?? []
       rules[name] = Rule(
         table: "arrivals", keys: keys, value: value, filter: filter, hours: hours, step: step)
     }
     for view in ["carrier_delays", "airport_delays"] {
       arrivals("\(view).arrivals_24h", "count(e.sequence)", 24, 60)
-      arrivals("\(view).late_24h", "count(e.sequence)", "e.late_arrival", 24, 60)
+      arrivals("\(view).late_24h", "count(e.sequence)", where: "e.late_arrival", 24, 60)
       arrivals("\(view).mean_delay_24h", "avg(e.arr_delay_min)", 24, 60)
     }
     arrivals("carrier_delays.mean_delay_7d", "avg(e.arr_delay_min)", 168, 60)
@@ -41,20 +41,20 @@ struct FlightsOracle {
     arrivals("destination_delays.mean_delay_24h", "avg(e.arr_delay_min)", 24, 60)
     arrivals("destination_delays.best_24h", "min(e.arr_delay_min)", 24, 60)
     arrivals("route_delays.arrivals_28d", "count(e.arr_delay_min)", 672, 1_440)
-    arrivals("route_delays.late_28d", "count(e.sequence)", "e.late_arrival", 672, 1_440)
+    arrivals("route_delays.late_28d", "count(e.sequence)", where: "e.late_arrival", 672, 1_440)
     arrivals("route_delays.mean_delay_7d", "avg(e.arr_delay_min)", 168, 60)
     arrivals("aircraft_delays.mean_delay_24h", "avg(e.arr_delay_min)", 24, 60)
     arrivals("aircraft_delays.mean_delay_7d", "avg(e.arr_delay_min)", 168, 60)
     rules["aircraft_delays.last_delay"] = Rule(
       table: "arrivals", keys: ["tailnum"], value: "arr_delay_min", hours: 48)
-    func departures(_ name: String, _ value: String, _ filter: String = "true", _ hours: Int, _ step: Int) {
+    func departures(_ name: String, _ value: String, where filter: String = "true", _ hours: Int, _ step: Int) {
       rules["airport_departures.\(name)"] = Rule(
         table: "departures", keys: ["origin"], value: value, filter: filter, hours: hours, step: step)
     }
     departures("departures_1h", "count(e.sequence)", 1, 1)
     departures("mean_delay_1h", "avg(e.dep_delay_min)", 1, 1)
     departures("mean_delay_3h", "avg(e.dep_delay_min)", 3, 5)
-    departures("lost_minutes_3h", "coalesce(sum(e.dep_delay_min), 0)", "e.dep_delay_min > 0", 3, 5)
+    departures("lost_minutes_3h", "coalesce(sum(e.dep_delay_min), 0)", where: "e.dep_delay_min > 0", 3, 5)
     for column in [
       "temp_f", "humid_pct", "wind_speed_mph", "wind_gust_mph", "precip_in", "pressure_mb", "visib_mi",
     ] {

@@ -185,6 +185,20 @@ import Testing
     #expect(found.vectors[0].values[0].value == .int64(10))
   }
 
+  @Test func `a store that fails ends the restoring, however much is left to read`() async throws {
+    let shop = try await OpenShop(restoring: false)
+    for sequence in 1...100 {
+      let order = shop.order("a", sequence: Int64(sequence))
+      try await shop.warehouse.commit(WarehouseCommit(events: [OnlineShop.batch([order])]))
+    }
+    let state = OnlineState(
+      definitions: shop.definitions, store: BrokenStore(), warehouse: shop.warehouse,
+      clock: shop.clock, snapshotPath: "/nonexistent/online", logger: Logger(label: "test"))
+    let error = await #expect(throws: PlatformError.self) { try await state.restore() }
+    #expect(error?.message == "the store is broken")
+    #expect(state.visible.current.version == 0)
+  }
+
   @Test func `reads see whole definitions while views change under them`() async throws {
     let shop = try await OpenShop()
     try await shop.take([shop.order("a", amount: .double(60))])
@@ -231,4 +245,15 @@ import Testing
     await running.value
     #expect(FileManager.default.fileExists(atPath: path))
   }
+}
+
+/// Takes views, but no events.
+private struct BrokenStore: OnlineStore {
+  func prepare(_ layout: ViewLayout) async throws -> Bool { true }
+  func apply(_ writes: [OnlineWrite], now: Timestamp) async throws {
+    throw PlatformError(.storage, "the store is broken")
+  }
+  func read(view: String, keys: [EntityKey]) async throws -> [EntityState?] { [] }
+  func drop(view: String) async throws {}
+  func counts() async throws -> [String: Int] { [:] }
 }

@@ -24,7 +24,8 @@ extension WholeProgram {
           TIMESTAMPTZ '2026-02-28 10:00:00+00' AS at FROM range(5000) r(i))
         TO 'whole.parquet' (FORMAT parquet)
         """, platform)
-      let whole = FileManager.default.contents(atPath: "\(platform.folder.path)/whole.parquet") ?? Data()
+      let whole =
+        FileManager.default.contents(atPath: "\(platform.folder.path)/whole.parquet") ?? Data()
       try #require(whole.count > 1_000)
       let path = "/api/v1/sources/events/files?name=cut.parquet"
       let answer = try await platform.rest.post(path, bytes: [UInt8](whole.prefix(whole.count / 2)))
@@ -53,7 +54,8 @@ extension WholeProgram {
       #expect(answer["quarantined"]?.int == 2, "\(answer)")
       let records = try await rest.okGet("/api/v1/quarantine?limit=2")["records"]?.array ?? []
       #expect(records.contains { $0["record"]?.string == "rb,1,buy" }, "\(records)")
-      #expect(records.allSatisfy { $0["position"]?.string?.contains("ragged.csv") == true }, "\(records)")
+      #expect(
+        records.allSatisfy { $0["position"]?.string?.contains("ragged.csv") == true }, "\(records)")
     }
 
     @Test("a strict file with one bad row is refused wholly, with the row and the reason")
@@ -139,7 +141,8 @@ extension WholeProgram {
         #expect(platform.peakMemory < 1_500_000_000)
         let rows = try await platform.rest.count("SELECT count(*) FROM events_events")
         #expect(rows == (answer.status == 200 ? 1 : 0))
-        let kept = try await platform.rest.count("SELECT coalesce(max(length(record)), 0) FROM quarantine")
+        let kept = try await platform.rest.count(
+          "SELECT coalesce(max(length(record)), 0) FROM quarantine")
         #expect(kept <= 100_000)
       }
     }

@@ -29,7 +29,10 @@ extension WholeProgram {
         #"{"event_id": "r8", "customer_id": 1, "amount": 5000, "at": "2026-02-28T10:00:00Z"}"#,
         ["amount", "5000", "1000"]
       ),
-      (#"{"event_id": "r9", "kind": "buy", "at": "2026-02-28T10:00:00Z"}"#, ["customer_id", "required"]),
+      (
+        #"{"event_id": "r9", "kind": "buy", "at": "2026-02-28T10:00:00Z"}"#,
+        ["customer_id", "required"]
+      ),
       (
         #"{"event_id": "", "customer_id": 1, "at": "2026-02-28T10:00:00Z"}"#,
         ["event_id", "empty"]
@@ -41,7 +44,9 @@ extension WholeProgram {
       ("17", ["not a record"]),
     ]
 
-    @Test("a bad record is quarantined with its reason, and its neighbours are stored", arguments: records.indices)
+    @Test(
+      "a bad record is quarantined with its reason, and its neighbours are stored",
+      arguments: records.indices)
     func quarantined(index: Int) async throws {
       let rest = try SharedPlatform.current.rest
       let (record, says) = Self.records[index]
@@ -54,7 +59,8 @@ extension WholeProgram {
       #expect(answer["quarantined"]?.int == 1, "\(answer)")
       let reason = answer["reasons"]?.array?.first?.string ?? ""
       for text in says { #expect(reason.contains(text), "\(text) in \(reason)") }
-      let kept = try await rest.okGet("/api/v1/quarantine?source=events&limit=1")["records"]?.array?.first
+      let kept = try await rest.okGet("/api/v1/quarantine?source=events&limit=1")["records"]?.array?
+        .first
       #expect(kept?["reason"]?.string == reason)
       #expect(kept?["record"]?.string == record)
     }
@@ -69,7 +75,8 @@ extension WholeProgram {
     @Test("NaN is a double like any other where no check speaks against it, and aggregates skip it")
     func notANumber() async throws {
       try await PlatformProcess.with(files: [:], environment: ShopProject.environment) { platform in
-        let yaml = ShopProject.definitions.replacing("amount: {min: 0, max: 1000}", with: "kind: {required: true}")
+        let yaml = ShopProject.definitions.replacing(
+          "amount: {min: 0, max: 1000}", with: "kind: {required: true}")
         let applied = try await platform.rest.apply(yaml)
         #expect(applied.status == 200, "\(applied)")
         let answer = try await platform.rest.push(
@@ -80,7 +87,8 @@ extension WholeProgram {
           """)
         #expect(answer["accepted"]?.int == 2, "\(answer)")
         let values = try await platform.rest.online(
-          ["activity.last_amount", "activity.events_7d", "activity.spend_7d"], #"{"customer_id": 1}"#)
+          ["activity.last_amount", "activity.events_7d", "activity.spend_7d"],
+          #"{"customer_id": 1}"#)
         #expect(values == [.string("NaN"), .int(2), .double(4)])
       }
     }

@@ -19,7 +19,10 @@ extension WholeProgram {
         "/api/v1/features/online",
         #"{"features": ["activty.events_7d"], "entities": {"customer_id": 1}}"#, "activity"
       ),
-      ("/api/v1/features/history?features=activity.event_7d&time=at", "customer_id,at\n", "events_7d"),
+      (
+        "/api/v1/features/history?features=activity.event_7d&time=at", "customer_id,at\n",
+        "events_7d"
+      ),
       ("/api/v1/models/churm/predict", #"{"rows": [{"customer_id": 1}]}"#, "there are none"),
       ("/api/v1/models/churm/train", "{}", "there are none"),
       ("/api/v1/models/churm/drift", "{}", "there are none"),
@@ -74,7 +77,8 @@ extension WholeProgram {
       ("/api/v1/definitions/apply", "{}", "yaml"),
     ]
 
-    @Test("a malformed request is answered with 400 and what is wrong with it", arguments: malformed)
+    @Test(
+      "a malformed request is answered with 400 and what is wrong with it", arguments: malformed)
     func malformedRequest(path: String, body: String, says: String) async throws {
       let answer = try await SharedPlatform.current.rest.post(path, body)
       #expect(answer.status == 400, "\(answer)")
@@ -111,12 +115,14 @@ extension WholeProgram {
       #expect(answer.error.contains("/api/v1"), "\(answer.error)")
     }
 
-    @Test("SQL only reads the warehouse", arguments: [
-      "DROP TABLE events_events", "INSERT INTO quarantine (source) VALUES ('x')",
-      "CREATE TABLE mine (a INTEGER)", "ATTACH '/tmp/other.duckdb'",
-      "COPY (SELECT 1) TO '/tmp/martlet-test-escaped.csv'", "INSTALL httpfs",
-      "SELECT * FROM read_text('/etc/hostname')", "SET memory_limit = '1KB'",
-    ])
+    @Test(
+      "SQL only reads the warehouse",
+      arguments: [
+        "DROP TABLE events_events", "INSERT INTO quarantine (source) VALUES ('x')",
+        "CREATE TABLE mine (a INTEGER)", "ATTACH '/tmp/other.duckdb'",
+        "COPY (SELECT 1) TO '/tmp/martlet-test-escaped.csv'", "INSTALL httpfs",
+        "SELECT * FROM read_text('/etc/hostname')", "SET memory_limit = '1KB'",
+      ])
     func readOnly(sql: String) async throws {
       let rest = try SharedPlatform.current.rest
       let answer = try await rest.post("/api/v1/sql", JSON.object(["sql": .string(sql)]).text)

@@ -11,7 +11,8 @@ extension WholeProgram {
       ["config", "show"], ["ingest"], ["push"], ["quarantine"], ["quarantine", "list"],
       ["quarantine", "show"], ["features"], ["features", "list"], ["features", "get"],
       ["features", "history"], ["sql"], ["simulate"], ["train"], ["models"], ["models", "list"],
-      ["models", "show"], ["models", "promote"], ["predict"], ["drift"], ["jobs"], ["jobs", "list"],
+      ["models", "show"], ["models", "promote"], ["predict"], ["drift"], ["jobs"],
+      ["jobs", "list"],
       ["jobs", "show"], ["jobs", "cancel"], ["jobs", "retry"],
     ]
 
@@ -19,7 +20,9 @@ extension WholeProgram {
     private static func run(
       _ arguments: [String], in folder: TemporaryFolder, input: String = ""
     ) async throws -> ProgramResult {
-      let inherited = ProcessInfo.processInfo.environment.filter { ["PATH", "HOME"].contains($0.key) }
+      let inherited = ProcessInfo.processInfo.environment.filter {
+        ["PATH", "HOME"].contains($0.key)
+      }
       return try await ChildProgram.run(
         PlatformProcess.executable, arguments,
         environment: inherited.merging(["MARTLET_WORKERS_PYTHON": PlatformProcess.python]) { $1 },
@@ -91,8 +94,11 @@ extension WholeProgram {
       let receipt = try JSON(parsing: Array(pushed.output.utf8))
       #expect(receipt["accepted"]?.int == 1, "\(pushed)")
       #expect(receipt["quarantined"]?.int == 1, "\(pushed)")
-      let count = try await Self.run(["sql", "SELECT count(*) AS n FROM events_orders", "--json"], in: folder)
-      #expect(try JSON(parsing: Array(count.output.utf8))["rows"] == .array([.array([.int(1)])]), "\(count)")
+      let count = try await Self.run(
+        ["sql", "SELECT count(*) AS n FROM events_orders", "--json"], in: folder)
+      #expect(
+        try JSON(parsing: Array(count.output.utf8))["rows"] == .array([.array([.int(1)])]),
+        "\(count)")
       let got = try await Self.run(
         ["features", "get", "customer_orders.orders_30d", "customer_id=42", "--json"], in: folder)
       #expect(got.status == 0, "\(got)")
@@ -139,9 +145,12 @@ extension WholeProgram {
           to: "day.csv")
         let text = try await platform.martlet("ingest", "events", "day.csv")
         #expect(text.status == 0, "\(text)")
-        #expect(text.output.contains("2 rows, 1 stored") && text.output.contains("1 in quarantine"), "\(text)")
+        #expect(
+          text.output.contains("2 rows, 1 stored") && text.output.contains("1 in quarantine"),
+          "\(text)")
         let again = try await platform.martlet("ingest", "events", "day.csv", "--json")
-        #expect(try JSON(parsing: Array(again.output.utf8))["already_ingested"]?.bool == true, "\(again)")
+        #expect(
+          try JSON(parsing: Array(again.output.utf8))["already_ingested"]?.bool == true, "\(again)")
         let strict = try await platform.martlet("ingest", "events", "day.csv", "--strict")
         #expect(strict.status == 0, "the same content needs nothing done: \(strict)")
         let listed = try await platform.martlet("quarantine", "list")
@@ -159,7 +168,8 @@ extension WholeProgram {
           "features", "history", "--spine", "spine.csv", "--time", "at", "--features",
           "activity.last_kind,activity.events_7d", "--output", "set.csv")
         #expect(result.status == 0, "\(result)")
-        #expect(platform.folder.text("set.csv").contains("buy,1"), "\(platform.folder.text("set.csv"))")
+        #expect(
+          platform.folder.text("set.csv").contains("buy,1"), "\(platform.folder.text("set.csv"))")
         let failed = try await platform.martlet(
           "features", "history", "--spine", "spine.csv", "--time", "at", "--features",
           "activity.events_8d", "--output", "other.csv")

@@ -41,7 +41,9 @@ extension WholeProgram {
       }
     }
 
-    @Test("after a kill while a file is taken the file is there wholly or not at all, and once when it is sent again")
+    @Test(
+      "after a kill while a file is taken the file is there wholly or not at all, and once when it is sent again"
+    )
     func duringFile() async throws {
       let seed = UInt64.random(in: .min ... .max)
       var random = SeededGenerator(seed: seed)
@@ -56,7 +58,8 @@ extension WholeProgram {
           // How far the spool has grown tells where in the request the platform is killed.
           try await waitUntil("the upload had come far enough") {
             let stored = try await rest.count("SELECT count(*) FROM ingested_files")
-            return stored > 0 || Self.spooled(platform) >= Int(min(share, 1) * Double(csv.utf8.count))
+            return stored > 0
+              || Self.spooled(platform) >= Int(min(share, 1) * Double(csv.utf8.count))
           }
           try await platform.crash()
           _ = await upload
@@ -102,7 +105,8 @@ extension WholeProgram {
     private static func parityFaults(_ rest: RESTClient) async throws -> [String] {
       let now = try await rest.okGet("/api/v1/status")["now"]?.string ?? ""
       let features = ["activity.last_kind", "activity.events_7d", "activity.spend_7d"]
-      let spine = "customer_id,at\n" + (0..<AcknowledgedEvents.customers).map { "\($0),\(now)\n" }.joined()
+      let spine =
+        "customer_id,at\n" + (0..<AcknowledgedEvents.customers).map { "\($0),\(now)\n" }.joined()
       let history = try await rest.post(
         "/api/v1/features/history?features=\(features.joined(separator: ","))&time=at&mode=as_known",
         spine)
@@ -126,13 +130,16 @@ extension WholeProgram {
         try await ShopProject.feed(platform.rest)
         let job = try await platform.rest.ok("/api/v1/models/churn/train")
         let marks = "\(platform.project)/trainings"
-        try await waitUntil("the training function ran") { FileManager.default.fileExists(atPath: marks) }
+        try await waitUntil("the training function ran") {
+          FileManager.default.fileExists(atPath: marks)
+        }
         try await platform.crash()
         try await platform.start()
         let finished = try await platform.rest.finished(job["id"]?.string ?? "")
         #expect(finished["state"]?.string == "COMPLETED", "\(finished.text)")
         #expect(finished["attempt"]?.int == 2, "\(finished.text)")
-        let versions = try await platform.rest.okGet("/api/v1/models/churn")["versions"]?.array ?? []
+        let versions =
+          try await platform.rest.okGet("/api/v1/models/churn")["versions"]?.array ?? []
         #expect(versions.count == 1)
         let begun = platform.folder.text("project/trainings")
         #expect(begun == "began\nbegan\n")

@@ -17,7 +17,9 @@ extension WholeProgram {
         #expect(pushed["accepted"]?.int == 1)
         let values = try await platform.rest.online(Self.features, #"{"customer_id": 7}"#)
         #expect(values == [.string("buy"), .int(1), .double(12.5)])
-        let wire = try await platform.withGRPC { try await $0.online(Self.features, "customer_id", 7) }
+        let wire = try await platform.withGRPC {
+          try await $0.online(Self.features, "customer_id", 7)
+        }
         #expect(wire.map(\.status) == [.present, .present, .present])
         #expect(wire.first?.value.stringValue == "buy")
         #expect(wire.last?.value.doubleValue == 12.5)
@@ -50,7 +52,8 @@ extension WholeProgram {
       try await ShopProject.with { platform in
         let answer = try await platform.rest.ok(
           "/api/v1/features/online",
-          #"{"features": ["activity.last_kind", "activity.events_7d"], "entities": {"customer_id": 1}}"#)
+          #"{"features": ["activity.last_kind", "activity.events_7d"], "entities": {"customer_id": 1}}"#
+        )
         let row = answer["rows"]?.array?.first
         #expect(row?["values"] == .array([.null, .int(0)]), "\(answer.text)")
         #expect(row?["statuses"]?.array?.first == .string("not_found"), "\(answer.text)")
@@ -67,7 +70,8 @@ extension WholeProgram {
         _ = try await platform.rest.push("events", "[\(old), \(null)]")
         let answer = try await platform.rest.ok(
           "/api/v1/features/online",
-          #"{"features": ["activity.last_amount"], "entities": [{"customer_id": 1}, {"customer_id": 2}]}"#)
+          #"{"features": ["activity.last_amount"], "entities": [{"customer_id": 1}, {"customer_id": 2}]}"#
+        )
         let statuses = (answer["rows"]?.array ?? []).map { $0["statuses"]?.array?.first }
         #expect(statuses == [.string("expired"), .string("null")], "\(answer.text)")
       }

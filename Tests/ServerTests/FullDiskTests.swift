@@ -46,7 +46,9 @@ struct TinyDisk: Sendable {
 
 extension WholeProgram {
   @Suite(.enabled(if: TinyDisk.isPossible, TinyDisk.absent)) struct FullDiskTests {
-    @Test("a full disk refuses events with a clear error, loses none that was acknowledged, and takes events again when there is room")
+    @Test(
+      "a full disk refuses events with a clear error, loses none that was acknowledged, and takes events again when there is room"
+    )
     func fullDisk() async throws {
       let disk = try TinyDisk(megabytes: 96)
       defer { disk.remove() }

@@ -22,9 +22,11 @@ extension WholeProgram {
     /// An event, and a week later its correction.
     private static func feed(_ platform: PlatformProcess) async throws {
       let at = "2026-02-28T10:00:00Z"
-      _ = try await platform.rest.push("events", ShopProject.event("a", customer: 7, amount: 10, at: at))
+      _ = try await platform.rest.push(
+        "events", ShopProject.event("a", customer: 7, amount: 10, at: at))
       try await platform.rest.moveClock("2026-03-08T00:00:00Z")
-      _ = try await platform.rest.push("events", ShopProject.event("b", customer: 7, amount: 99, at: at))
+      _ = try await platform.rest.push(
+        "events", ShopProject.event("b", customer: 7, amount: 99, at: at))
       try await platform.rest.moveClock("2026-03-10T00:00:00Z")
     }
 
@@ -57,11 +59,17 @@ extension WholeProgram {
     func keepsTheSpine() async throws {
       try await ShopProject.with { platform in
         try await Self.feed(platform)
-        let answer = try await platform.rest.post("/api/v1/features/history?\(Self.query)", Self.spine)
+        let answer = try await platform.rest.post(
+          "/api/v1/features/history?\(Self.query)", Self.spine)
         let table = Self.table(answer.text)
         #expect(
-          table.first == ["customer_id", "at", "note", "activity.last_amount", "activity.events_7d"])
-        #expect(table.dropFirst().map { $0.count > 2 ? $0[2] : "" } == ["before", "between", "after", "stranger"])
+          table.first == [
+            "customer_id", "at", "note", "activity.last_amount", "activity.events_7d",
+          ])
+        #expect(
+          table.dropFirst().map { $0.count > 2 ? $0[2] : "" } == [
+            "before", "between", "after", "stranger",
+          ])
       }
     }
 
@@ -95,12 +103,14 @@ extension WholeProgram {
         try platform.folder.write(Self.spine, to: "spine.csv")
         try await Self.duckDB(
           "COPY (FROM read_csv('spine.csv')) TO 'spine.parquet' (FORMAT parquet)", platform)
-        let spine = FileManager.default.contents(atPath: "\(platform.folder.path)/spine.parquet") ?? Data()
+        let spine =
+          FileManager.default.contents(atPath: "\(platform.folder.path)/spine.parquet") ?? Data()
         let query = "\(Self.query)&spine_format=parquet&format=parquet&mode=as_known"
         let answer = try await platform.rest.post(
           "/api/v1/features/history?\(query)", bytes: [UInt8](spine))
         #expect(answer.status == 200, "\(answer)")
-        try Data(answer.body).write(to: URL(fileURLWithPath: "\(platform.folder.path)/answer.parquet"))
+        try Data(answer.body).write(
+          to: URL(fileURLWithPath: "\(platform.folder.path)/answer.parquet"))
         try await Self.duckDB(
           "COPY (FROM 'answer.parquet') TO 'answer.csv' (HEADER, DELIMITER ',')", platform)
         #expect(Self.amounts(platform.folder.text("answer.csv")) == [nil, 10, 99, nil])
@@ -111,7 +121,9 @@ extension WholeProgram {
     func parity() async throws {
       try await ShopProject.with { platform in
         try await ShopProject.feed(platform.rest)
-        let features = ["activity.last_kind", "activity.events_7d", "activity.spend_7d", "activity.buys_7d"]
+        let features = [
+          "activity.last_kind", "activity.events_7d", "activity.spend_7d", "activity.buys_7d",
+        ]
         let spine =
           "customer_id,at\n" + (0..<40).map { "\($0),2026-03-01T00:00:00Z\n" }.joined()
         let history = try await platform.rest.post(
@@ -122,7 +134,9 @@ extension WholeProgram {
           let online = try await platform.rest.online(features, #"{"customer_id": \#(row[0])}"#)
           #expect(online[0].string ?? "" == row[2])
           for column in 1..<4 {
-            #expect(online[column].number == Double(row[column + 2]), "customer \(row[0]), \(features[column])")
+            #expect(
+              online[column].number == Double(row[column + 2]),
+              "customer \(row[0]), \(features[column])")
           }
         }
       }

@@ -8,7 +8,9 @@ import Wire
 extension WholeProgram {
   /// From events to a model that serves, is watched and trains itself again.
   @Suite struct ModelLifeTests {
-    @Test("a model is trained, promoted and answers over REST and gRPC", arguments: ["scikit", "lightgbm"])
+    @Test(
+      "a model is trained, promoted and answers over REST and gRPC",
+      arguments: ["scikit", "lightgbm"])
     func trainAndPredict(library: String) async throws {
       try await ShopProject.with(models: [ShopProject.model("churn", library)]) { platform in
         let rest = platform.rest
@@ -117,7 +119,9 @@ extension WholeProgram {
       }
     }
 
-    @Test("drift files one retrain job, and its version takes over while predictions go on, none of which fails")
+    @Test(
+      "drift files one retrain job, and its version takes over while predictions go on, none of which fails"
+    )
     func ringTurns() async throws {
       let model = ShopProject.model(
         "churn", "lightgbm",
@@ -191,7 +195,9 @@ extension WholeProgram {
       }
     }
 
-    private static func predictUntilDone(_ rest: RESTClient, _ lane: Int, _ tally: Tally) async throws {
+    private static func predictUntilDone(
+      _ rest: RESTClient, _ lane: Int, _ tally: Tally
+    ) async throws {
       var customer = lane
       while !tally.isFinished {
         tally.take(try await rest.predict("churn", #"{"customer_id": \#(customer % 300)}"#))
@@ -228,7 +234,9 @@ extension WholeProgram {
       #expect(metrics.contains("martlet_drift_score{"))
     }
 
-    @Test("the metrics of a platform that has done everything pass promtool", .enabled(if: Promtool.isThere, Promtool.absent))
+    @Test(
+      "the metrics of a platform that has done everything pass promtool",
+      .enabled(if: Promtool.isThere, Promtool.absent))
     func metrics() async throws {
       try await ShopProject.with(models: [ShopProject.model("churn", "constant")]) { platform in
         let rest = platform.rest
@@ -247,7 +255,8 @@ extension WholeProgram {
         #expect(result.status == 0 && result.errors.isEmpty, "\(result)")
         for name in [
           "martlet_predict_seconds_bucket{", "martlet_ingest_events_total{",
-          "martlet_quarantined_total{", "martlet_drift_score{", "martlet_online_read_seconds_count{",
+          "martlet_quarantined_total{", "martlet_drift_score{",
+          "martlet_online_read_seconds_count{",
           "martlet_jobs_total{", "martlet_predictions_total{",
         ] {
           #expect(text.contains(name), "\(name)")

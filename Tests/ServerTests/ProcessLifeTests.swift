@@ -28,20 +28,26 @@ extension WholeProgram {
       }
     }
 
-    @Test("a second platform on the same data directory ends with status 1 and says which process holds it")
+    @Test(
+      "a second platform on the same data directory ends with status 1 and says which process holds it"
+    )
     func sameDirectory() async throws {
       try await PlatformProcess.with(files: [:]) { platform in
         let result = try await platform.martlet("up")
         #expect(result.status == 1, "\(result)")
         #expect(result.errors.contains("\(platform.pid)"), "\(result)")
-        #expect(result.errors.contains("warehouse.duckdb") || result.errors.contains(platform.data), "\(result)")
+        #expect(
+          result.errors.contains("warehouse.duckdb") || result.errors.contains(platform.data),
+          "\(result)")
         #expect(try await platform.rest.get("/health/ready").status == 200)
         let status = try await platform.martlet("status", "--json")
         #expect(status.status == 0, "the first one is still found: \(status)")
       }
     }
 
-    @Test("SIGTERM under load: what is under way is answered, nothing acknowledged is lost, and the status is 0")
+    @Test(
+      "SIGTERM under load: what is under way is answered, nothing acknowledged is lost, and the status is 0"
+    )
     func drains() async throws {
       try await ShopProject.with { platform in
         let events = AcknowledgedEvents()
@@ -60,7 +66,8 @@ extension WholeProgram {
       }
     }
 
-    @Test("a prediction that is under way when SIGTERM comes is answered", arguments: [SIGTERM, SIGINT])
+    @Test(
+      "a prediction that is under way when SIGTERM comes is answered", arguments: [SIGTERM, SIGINT])
     func finishesPrediction(signal: Int32) async throws {
       let models = [ShopProject.model("churn", "troubled")]
       try await ShopProject.with(models: models) { platform in
@@ -69,7 +76,8 @@ extension WholeProgram {
         _ = try await rest.train("churn")
         try await rest.promote("churn", 1)
         _ = try await rest.push(
-          "events", ShopProject.event("slow", customer: 9_000, amount: 997, at: "2026-02-28T23:00:00Z"))
+          "events",
+          ShopProject.event("slow", customer: 9_000, amount: 997, at: "2026-02-28T23:00:00Z"))
         async let answer = rest.predict("churn", #"{"customer_id": 9000}"#)
         try await waitUntil("a worker was busy") {
           let workers = try await rest.okGet("/api/v1/status")["workers"]?.array ?? []
@@ -123,7 +131,9 @@ extension WholeProgram {
     @Test("the metrics, health and status of an empty platform answer")
     func emptyPlatform() async throws {
       try await PlatformProcess.with(files: [:]) { platform in
-        for path in ["/metrics", "/health/live", "/health/ready", "/api/v1/status", "/api/v1/features"] {
+        for path in [
+          "/metrics", "/health/live", "/health/ready", "/api/v1/status", "/api/v1/features",
+        ] {
           let answer = try await platform.rest.get(path)
           #expect(answer.status == 200, "\(path): \(answer)")
         }

@@ -16,7 +16,8 @@ extension WholeProgram {
         environment: ["MARTLET_SERVER_TOKEN": token, "MARTLET_LOG_LEVEL": "trace"], body)
     }
 
-    @Test("without the token a call is refused with 401, with it answered; health and metrics are open")
+    @Test(
+      "without the token a call is refused with 401, with it answered; health and metrics are open")
     func rest() async throws {
       try await Self.with { platform in
         var rest = platform.rest
@@ -62,7 +63,8 @@ extension WholeProgram {
         let wrong = try await platform.martlet(
           "status", environment: ["MARTLET_SERVER_TOKEN": "another"])
         #expect(wrong.status == 1, "\(wrong)")
-        #expect(wrong.errors.contains("Authorization") || wrong.errors.contains("token"), "\(wrong)")
+        #expect(
+          wrong.errors.contains("Authorization") || wrong.errors.contains("token"), "\(wrong)")
       }
     }
 
@@ -72,8 +74,12 @@ extension WholeProgram {
         var rest = platform.rest
         rest.token = Self.token
         _ = try await rest.get("/api/v1/status?token=\(Self.token.count)")
-        var texts = [try await rest.get("/api/v1/status").text, try await rest.get("/metrics").text]
-        for arguments in [["config", "show"], ["config", "show", "--json"], ["doctor"], ["status"]] {
+        var texts = [
+          try await rest.get("/api/v1/status").text, try await rest.get("/metrics").text,
+        ]
+        for arguments in [
+          ["config", "show"], ["config", "show", "--json"], ["doctor"], ["status"],
+        ] {
           let result = try await ChildProgram.run(
             PlatformProcess.executable, arguments, environment: platform.environment,
             directory: platform.folder.path)

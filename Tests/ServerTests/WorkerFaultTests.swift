@@ -55,7 +55,8 @@ extension WholeProgram {
       }
     }
 
-    @Test("a predict that never returns is answered at its deadline, and others are served meanwhile")
+    @Test(
+      "a predict that never returns is answered at its deadline, and others are served meanwhile")
     func hangs() async throws {
       let rest = try SharedPlatform.current.rest
       let customer = try await Self.customer(992)
@@ -111,7 +112,9 @@ extension WholeProgram {
       let rest = try SharedPlatform.current.rest
       let job = try await rest.train("doomed")
       #expect(job["state"]?.string == "FAILED", "\(job.text)")
-      #expect(job["error"]?.string?.contains("RuntimeError: the labels look wrong") == true, "\(job.text)")
+      #expect(
+        job["error"]?.string?.contains("RuntimeError: the labels look wrong") == true, "\(job.text)"
+      )
       #expect(job["attempt"]?.int == 1, "the same code would fail again: \(job.text)")
       let versions = try await rest.okGet("/api/v1/models/doomed")["versions"]
       #expect(versions == .array([]))
@@ -140,7 +143,8 @@ extension Trait where Self == SharedPlatform {
       for model in ["steady", "troubled"] {
         let job = try await platform.rest.train(model)
         guard job["state"]?.string == "COMPLETED" else {
-          throw Disappointment("\(model) was not trained: \(job.text)\n\(platform.log.suffix(4_000))")
+          throw Disappointment(
+            "\(model) was not trained: \(job.text)\n\(platform.log.suffix(4_000))")
         }
         try await platform.rest.promote(model, 1)
       }

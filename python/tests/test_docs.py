@@ -60,6 +60,7 @@ class RunningPlatform:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("MARTLET_")}
         self.environment = kept | {
             "CHECKOUT": str(CHECKOUT),
+            "MARTLET_MONITORING_INTERVAL": "5s",
             "MARTLET_PYTHON": sys.executable,
             "MARTLET_SERVER_GRPC_PORT": "0",
             "MARTLET_SERVER_HTTP_PORT": "0",

@@ -98,8 +98,10 @@ package final class OnlineState: StoredEventApplier {
         targets: layouts.filter { $0.source == source }
           .map { WarehouseReplay.Target(layout: $0, after: after) },
         through: sequences.upperBound, now: clock.now)
+      let newest = try await replay.end(of: source)?.newestEvent
       state.withLock { state in
         state.applied[source] = max(state.applied[source] ?? .min, sequences.upperBound)
+        if let newest { state.newestEvent[source] = newest }
       }
     }
   }

@@ -38,7 +38,9 @@ struct WarehouseReplay: Sendable {
     let query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
     // A state does not depend on the order of its events, so the rows come in the order that is fastest to read.
     let (batches, channel) = AsyncStream<EventBatch>.makeStream()
-    let room = DispatchSemaphore(value: WarehouseReplay.waitingBatches)
+    // Starts at zero and is raised: a semaphore must not end below the value that it was made with.
+    let room = DispatchSemaphore(value: 0)
+    for _ in 0..<WarehouseReplay.waitingBatches { room.signal() }
     let isStopped = Atomic<Bool>(false)
     async let reading: Void = {
       defer { channel.finish() }

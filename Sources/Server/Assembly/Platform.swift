@@ -63,7 +63,7 @@ package struct Platform: Sendable {
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
       retraining: Self.retraining(jobs, predictor), clock: clock, log: log)
-    let compute = WorkerCompute(pool: workers, scratch: data + "/scratch", log: log)
+    let compute = WorkerCompute(pool: workers, scratch: data + "/scratch")
     try compute.cleanUp()
     let training = TrainingJob(
       steps: Self.trainingSteps(warehouse, online, predictor), compute: compute, blobs: blobs,

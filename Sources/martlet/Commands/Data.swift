@@ -108,8 +108,7 @@ struct PushCommand: AsyncParsableCommand {
       var reasons: [String] = []
       var lines: [String] = []
       func send() async throws {
-        let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: lines.joined(separator: "\n")))
-        let answer = try await platform.post("/api/v1/sources/\(source.urlEscaped)/events", body: body)
+        let answer = try await platform.push(lines, to: source)
         accepted += answer["accepted"]?.int ?? 0
         duplicates += answer["duplicates"]?.int ?? 0
         quarantined += answer["quarantined"]?.int ?? 0

@@ -79,8 +79,8 @@ struct FeaturesCommand: AsyncParsableCommand {
         "features=\(features.urlEscaped)&time=\(time.urlEscaped)&mode=\(mode.urlEscaped)"
         + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
       try await PlatformConnection.with(options) { platform in
-        FileManager.default.createFile(atPath: output, contents: nil)
-        guard let file = FileHandle(forWritingAtPath: output) else {
+        guard FileManager.default.createFile(atPath: output, contents: nil),
+          let file = FileHandle(forWritingAtPath: output) else {
           throw PlatformError(.invalidArgument, "cannot write \(output)")
         }
         try await platform.download(

@@ -168,8 +168,7 @@ private struct PlatformSink: Sendable {
 
   private func push(_ lines: ArraySlice<String>, to source: String) async throws {
     guard !lines.isEmpty else { return }
-    let body = HTTPClientRequest.Body.bytes(ByteBuffer(string: lines.joined(separator: "\n")))
-    _ = try await platform.post("/api/v1/sources/\(source)/events", body: body)
+    _ = try await platform.push(lines, to: source)
   }
 
   private func upload(_ day: ShopSimulator.Day) async throws {
@@ -198,10 +197,10 @@ private struct FileSink {
   private func append(_ lines: [String], to name: String) throws {
     guard !lines.isEmpty else { return }
     let path = folder + "/" + name
-    if !FileManager.default.fileExists(atPath: path) {
-      FileManager.default.createFile(atPath: path, contents: nil)
-    }
-    guard let file = FileHandle(forWritingAtPath: path) else {
+    guard
+      FileManager.default.fileExists(atPath: path)
+        || FileManager.default.createFile(atPath: path, contents: nil),
+      let file = FileHandle(forWritingAtPath: path) else {
       throw PlatformError(.invalidArgument, "cannot write \(path)")
     }
     try file.seekToEnd()

@@ -84,14 +84,19 @@ final class AcknowledgedEvents: Sendable {
     let twice = stored.filter { $0.value != 1 }
     var faults: [String] = []
     if !lost.isEmpty {
-      faults.append("\(lost.count) of \(acknowledged.count) acknowledged are lost, such as \(lost.sorted()[0])")
+      faults.append(
+        "\(lost.count) of \(acknowledged.count) acknowledged are lost, such as \(lost.sorted()[0])")
     }
-    if let first = twice.first { faults.append("\(twice.count) are stored twice, such as \(first.key)") }
+    if let first = twice.first {
+      faults.append("\(twice.count) are stored twice, such as \(first.key)")
+    }
     for customer in 0..<Self.customers {
       let online = try await rest.online(["activity.events_7d"], #"{"customer_id": \#(customer)}"#)
-      let count = try await rest.count("SELECT count(*) FROM events_events WHERE customer_id = \(customer)")
+      let count = try await rest.count(
+        "SELECT count(*) FROM events_events WHERE customer_id = \(customer)")
       if online != [.int(count)] {
-        faults.append("customer \(customer) has \(online) events online and \(count) in the warehouse")
+        faults.append(
+          "customer \(customer) has \(online) events online and \(count) in the warehouse")
       }
     }
     return faults

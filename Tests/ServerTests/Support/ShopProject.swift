@@ -53,7 +53,6 @@ enum ShopProject {
     """
   }
 
-
   /// Good and bad ways to train, and a model that misbehaves: how, the customer's `last_amount` says.
   static let code = """
     import os
@@ -130,7 +129,6 @@ enum ShopProject {
         return Constant()
 
     """
-
 
   /// Starts a platform with these models in force.
   static func with<Result>(
