@@ -107,7 +107,10 @@ let package = Package(
     tests("BackendTests", ["Core", "DuckDBBackend", "EmbeddedBackend", "TestKit", log]),
     tests(
       "RingTests",
-      ["Core", "Catalog", "Features", "DuckDBBackend", "EmbeddedBackend", "TestKit", log]),
+      [
+        "Core", "Catalog", "Features", "Workers", "Jobs", "Monitoring", "Serving", "DuckDBBackend",
+        "EmbeddedBackend", "TestKit", log, lifecycle,
+      ]),
     tests(
       "ServerTests",
       [

@@ -163,11 +163,11 @@ package final class JobQueue: Sendable {
     }
   }
 
-  /// When the last job of the model whose reason begins with `prefix` was filed.
+  /// When the last job of the model whose reason begins with `prefix` was filed, by the clock of the data where the job says its as-of time.
   package func lastFiled(model: String, reasonPrefix prefix: String) async throws -> Timestamp? {
     try await database.read { db in
       try Self.fetch(db, "model = ?", [model]).filter { $0.reason.hasPrefix(prefix) }
-        .map(\.createdAt).max()
+        .map { $0.parameters.asOf ?? $0.createdAt }.max()
     }
   }
 

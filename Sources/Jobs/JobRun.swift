@@ -45,6 +45,30 @@ package struct JobRun: Sendable, Codable, Equatable {
   package var version: Int64?
   package var createdAt: Timestamp
   package var finishedAt: Timestamp?
+
+  package init(
+    id: String, kind: String, model: String, state: JobState, attempt: Int, maxAttempts: Int,
+    parameters: TrainingParameters, reason: String, notBefore: Timestamp, leaseOwner: String?,
+    leaseUntil: Timestamp?, progress: String, error: String?, version: Int64?,
+    createdAt: Timestamp, finishedAt: Timestamp?
+  ) {
+    self.id = id
+    self.kind = kind
+    self.model = model
+    self.state = state
+    self.attempt = attempt
+    self.maxAttempts = maxAttempts
+    self.parameters = parameters
+    self.reason = reason
+    self.notBefore = notBefore
+    self.leaseOwner = leaseOwner
+    self.leaseUntil = leaseUntil
+    self.progress = progress
+    self.error = error
+    self.version = version
+    self.createdAt = createdAt
+    self.finishedAt = finishedAt
+  }
 }
 
 /// One more job, before it has an id.

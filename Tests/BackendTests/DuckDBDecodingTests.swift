@@ -13,7 +13,7 @@ struct DuckDBDecodingTests {
     ("70000::INTEGER", .int64(70_000)), ("9e18::BIGINT", .int64(9_000_000_000_000_000_000)),
     ("200::UTINYINT", .int64(200)), ("60000::USMALLINT", .int64(60_000)),
     ("4000000000::UINTEGER", .int64(4_000_000_000)), ("5::UBIGINT", .int64(5)),
-    ("18446744073709551615::UBIGINT", .double(18_446_744_073_709_551_615)),
+    ("18446744073709551615::UBIGINT", .double(18_446_744_073_709_551_616)),
     ("(-3)::HUGEINT", .int64(-3)), ("1e30::HUGEINT", .double(1e30)),
     ("12::UHUGEINT", .int64(12)), ("0.5::FLOAT", .double(0.5)), ("0.1::DOUBLE", .double(0.1)),
     ("12.34::DECIMAL(4,2)", .double(12.34)), ("-1.5::DECIMAL(9,3)", .double(-1.5)),

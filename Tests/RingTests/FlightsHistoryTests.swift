@@ -15,7 +15,7 @@ import Testing
     async throws
   {
     try await FlightsStore.with(at: Self.start) { store, folder in
-      try await store.warehouse.execute(Self.spine, [])
+      for statement in Self.january + [Self.spine] { try await store.warehouse.execute(statement, []) }
       let spine = try await store.query("SELECT carrier, origin, dest, tailnum, t FROM spine ORDER BY i")
       #expect(spine.count >= 1_000)
       let features = Flights.features(of: store.snapshot)
@@ -52,11 +52,17 @@ import Testing
     }
   }
 
+  /// The files' rows that the test is about, as they are.
+  private static let january = [
+    "CREATE TABLE flights AS SELECT * FROM read_parquet('\(Flights.flightsFile)') WHERE flight_date < '2013-02-01'",
+    "CREATE TABLE hours AS SELECT * FROM read_parquet('\(Flights.weatherFile)') WHERE available_ts < '2013-02-01T00:00:00Z'",
+  ]
+
   /// Ten flights at the end of each slice, where the online store is asked too, and others at their scheduled departure.
   private static var spine: String {
     let flights = """
       SELECT flight_id, carrier, origin, dest, tailnum, make_timestamp(epoch_us(sched_dep_ts)) AS due \
-      FROM read_parquet('\(Flights.flightsFile)') WHERE sched_dep_ts < '2013-01-31T00:00:00Z'
+      FROM flights WHERE sched_dep_ts < '2013-01-31T00:00:00Z'
       """
     let slot = "make_timestamp((epoch_us(due) // \(slice.microseconds) + 1) * \(slice.microseconds))"
     return """
@@ -70,10 +76,9 @@ import Testing
   /// The events of one slice: those that the platform hears of in it, and corrections of earlier ones.
   private static func events(_ source: String, until end: Timestamp) -> String {
     let time = ["arrivals": "arr_ts", "departures": "dep_ts", "weather": "available_ts"][source] ?? ""
-    let file = source == "weather" ? Flights.weatherFile : Flights.flightsFile
     let last = "make_timestamptz(\(end.microseconds))"
     let first = "make_timestamptz(\((end - slice).microseconds))"
-    let from = "FROM read_parquet('\(file)') WHERE \(time) IS NOT NULL"
+    let from = "FROM \(source == "weather" ? "hours" : "flights") WHERE \(time) IS NOT NULL"
     if source == "weather" {
       return "SELECT * \(from) AND \(time) > \(first) AND \(time) <= \(last)"
     }
@@ -97,14 +102,17 @@ import Testing
     var answers: [(row: Int, vector: FeatureVector)] = []
     for number in 0..<slices {
       let end = start + Span(microseconds: slice.microseconds * Int64(number))
-      store.clock.set(end)
+      // Every commit has a moment of its own, and all of them come before the question.
+      store.clock.set(end - .seconds(10))
       for source in ["arrivals", "departures", "weather"] {
         let events = try await store.query(events(source, until: end))
         guard events.count > 0 else { continue }
         let path = "\(folder)/\(source)-\(number).parquet"
         try await tables.write(events, to: path, format: .parquet)
+        store.clock.advance(by: .seconds(1))
         _ = try await store.ingest(source, path)
       }
+      store.clock.set(end)
       let rows = (0..<spine.count).filter { row in
         spine["t"]?[row] == .timestamp(end) && spine["tailnum"]?.isPresent(row) == true
       }

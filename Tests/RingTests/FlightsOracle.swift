@@ -112,8 +112,8 @@ struct FlightsOracle {
 
   private func latest(_ rule: Rule) -> String {
     """
-    SELECT i, CASE WHEN epoch_us(at) >= epoch_us(t) - \(Int64(rule.hours) * 3_600_000_000) THEN value END AS value \
-    FROM (SELECT s.i, s.t, e.event_timestamp AS at, e.\(rule.value) AS value, row_number() OVER \
+    SELECT i, CASE WHEN epoch_us(happened) >= epoch_us(t) - \(Int64(rule.hours) * 3_600_000_000) THEN value END AS value \
+    FROM (SELECT s.i, s.t, e.event_timestamp AS happened, e.\(rule.value) AS value, row_number() OVER \
     (PARTITION BY s.i ORDER BY e.event_timestamp DESC NULLS LAST, e.created_at DESC, e.sequence DESC) AS n \
     FROM spine s LEFT JOIN events_\(rule.table) e ON \(match(rule))) WHERE n = 1 ORDER BY i
     """

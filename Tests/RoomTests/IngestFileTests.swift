@@ -33,7 +33,9 @@ private struct Doubling: BatchTransform {
   func transform(
     _ batch: ColumnBatch, of source: SourceDefinition, with function: CodeReference
   ) async throws -> TransformedRows {
-    guard case .int64(let users)? = batch["user"]?.values else { return TransformedRows(columns: []) }
+    guard case .int64(let users)? = batch["user"]?.values else {
+      return TransformedRows(columns: [])
+    }
     let bad = users.firstIndex(of: 1_313)
     return TransformedRows(
       columns: [Column(name: "user", values: .int64(users.map { $0 * 2 }))],
@@ -203,7 +205,7 @@ private struct Doubling: BatchTransform {
     let stray = SourceDefinition(name: "click", eventTime: "at", columns: [])
     let unknown = await #expect(throws: PlatformError.self) {
       try await ingest(
-        bench, PreparedReader(batches: IngestFileTests.batches(1)), source: stray)
+        IngestBench(), PreparedReader(batches: IngestFileTests.batches(1)), source: stray)
     }
     #expect(unknown?.message.contains("did you mean 'clicks'?") == true)
   }

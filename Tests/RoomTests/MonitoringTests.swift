@@ -57,8 +57,14 @@ struct DriftTests {
 
   @Test("a column that is mostly one value still shows a change (rain on dry days)")
   func mostlyOneValue() {
-    let dry = (0..<1000).map { $0 % 20 == 0 ? Double($0 % 7) / 10 + 0.1 : 0.0 }
-    let wet = (0..<1000).map { $0 % 2 == 0 ? Double($0 % 7) / 10 + 0.1 : 0.0 }
+    func rain(every days: Int) -> [Double?] {
+      (0..<1000).map { (day: Int) -> Double? in
+        guard day % days == 0 else { return 0 }
+        return Double(day % 7) / 10 + 0.1
+      }
+    }
+    let dry = rain(every: 20)
+    let wet = rain(every: 2)
     #expect(report(dry, wet).psi > 0.25)
   }
 

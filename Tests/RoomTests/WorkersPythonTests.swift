@@ -225,6 +225,30 @@ struct WorkersPythonTests {
     #expect(try await answer.task?.value == [-20])
   }
 
+  @Test("a worker that is killed during a task is replaced and the task is done once more")
+  func killedDuringTask() async throws {
+    try await PythonWorkers.withPool { pool, project in
+      try await pool.ensureLoaded(project.artifact(pool))
+      async let answer = pool.predict(-10)
+      while !pool.workers.contains(where: { $0.state == "busy" }) { await Task.yield() }
+      for pid in pool.processIDs { kill(pid, SIGKILL) }
+      #expect(try await answer == [-20])
+    }
+  }
+
+  @Test("a stop ends workers that do not finish")
+  func stopIsFinal() async throws {
+    let answer = Answer()
+    try await PythonWorkers.withPool {
+      $0.stopGrace = .milliseconds(200)
+    } _: { pool, project in
+      try await pool.ensureLoaded(project.artifact(pool))
+      answer.task = Task { try await pool.predict(-8, timeout: .seconds(600)) }
+      while !pool.workers.contains(where: { $0.state == "busy" }) { await Task.yield() }
+    }
+    #expect(await failure { try await answer.task?.value }?.code == .unavailable)
+  }
+
   private final class Answer: @unchecked Sendable {
     var task: Task<[Double], any Error>?
   }

@@ -5,8 +5,7 @@ extension Expression {
   /// Total: it never fails. An unknown name, and an operation on types that `type(given:names:)`
   /// refuses, is null.
   /// - Null propagates, except through `coalesce`, `if` (a null condition takes the else value),
-  /// `is null`, and `and`/`or`
-  ///   (three-valued as in SQL: `false and null` is false).
+  ///   `is null`, and `and`/`or` (three-valued as in SQL: `false and null` is false).
   /// - `/` yields a double; division and modulo by zero are null; `%` has the sign of its left
   /// side, as in SQL.
   /// - Whole-number arithmetic beyond 64 bits is null: a column has one type, which must not

@@ -2,10 +2,9 @@ extension Expression {
   /// Reads the text of an expression.
   ///
   /// From the loosest to the tightest: `or`, `and`, `not`, comparisons with `in` and `is null`
-  /// (which do not chain),
-  /// `+ -`, `* / %`, unary `-`. Keywords and functions are known in any case. Text and nesting are
-  /// bounded by `Limits`.
-  /// The error's offset is the 0-based character at fault.
+  /// (which do not chain), `+ -`, `* / %`, unary `-`. Keywords and functions are known in any
+  /// case. Text and nesting are bounded by `Limits`. The error's offset is the 0-based character
+  /// at fault.
   package static func parse(_ text: String) throws(ExpressionError) -> Expression {
     guard text.utf8.count <= Limits.expressionCharacters else {
       throw ExpressionError(

@@ -2,11 +2,9 @@ extension Expression {
   /// The type of the result; nil for a bare null.
   ///
   /// `type` gives the type of a name, nil for an unknown one; `names` are the known names, for the
-  /// nearest one in the
-  /// message. Whole numbers stay whole under `+ - * %`, `abs`, `min`, `max`, `clip` and rounding;
-  /// `/` always yields a double.
-  /// Throws on unknown names, wrong operand types and wrong argument counts; the tree has no
-  /// places, so the offset is 0.
+  /// nearest one in the message. Whole numbers stay whole under `+ - * %`, `abs`, `min`, `max`,
+  /// `clip` and rounding; `/` always yields a double. Throws on unknown names, wrong operand types
+  /// and wrong argument counts; the tree has no places, so the offset is 0.
   package func type(
     given type: (String) -> ColumnType?, names: [String]
   ) throws(ExpressionError) -> ColumnType? {

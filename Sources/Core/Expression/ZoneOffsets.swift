@@ -93,8 +93,8 @@ package final class ZoneOffsets: Sendable {
     /// The instant of a local reading, both in microseconds.
     ///
     /// A reading that occurs twice (clocks set back) is the first one. One that never occurs
-    /// (clocks set forward) is read with
-    /// the offset before the change: 02:30 becomes the instant that clocks showed as 03:30.
+    /// (clocks set forward) is read with the offset before the change: 02:30 becomes the instant
+    /// that clocks showed as 03:30.
     package mutating func instant(ofLocal microseconds: Int64) -> Int64 {
       let local = floorMultiple(microseconds, 1_000_000) / 1_000_000
       let guess = local - stretch.before

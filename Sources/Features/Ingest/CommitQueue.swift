@@ -4,13 +4,11 @@ import DequeModule
 /// the shell around it.
 ///
 /// - At most `capacity` rows wait; a push that finds the queue full is parked and enters, in
-/// order, when there is room again.
-///   A push larger than that enters an empty queue.
+///   order, when there is room again. A push larger than that enters an empty queue.
 /// - A push whose producer would rather be told is refused once `overload` rows wait and are
 /// parked.
 /// - The committer takes everything that waits at once. Exclusive work comes between two such
-/// takings; while both wait they
-///   take turns, so that neither starves.
+///   takings; while both wait they take turns, so that neither starves.
 package struct CommitQueue<Push: Sendable, Exclusive: Sendable>: Sendable {
   package enum Offer: Equatable {
     /// It waits; `wakes` says that the committer sleeps and must be woken.

@@ -4,8 +4,7 @@ import Foundation
 /// A decimal numeral as it was written, read without allocation where it is short.
 ///
 /// `double` is correctly rounded: up to 15 digits with a small exponent by one exact operation
-/// (Clinger 1990), else by the C
-/// library.
+/// (Clinger 1990), else by the C library.
 struct DecimalNumber {
   /// The whole number, where it is written as one and fits.
   var int64: Int64?

@@ -1,6 +1,5 @@
 import Core
 import Crypto
-import Dispatch
 import Foundation
 
 /// The identity of a file's content.
@@ -8,11 +7,7 @@ enum FileDigest {
   /// The SHA-256 of a file's bytes in hexadecimal, read in pieces away from the cooperative
   /// threads.
   static func sha256(of path: String, name: String) async throws -> String {
-    try await withCheckedThrowingContinuation { continuation in
-      DispatchQueue.global(qos: .utility).async {
-        continuation.resume(with: Result { try read(path, name) })
-      }
-    }
+    try await offPool { try read(path, name) }
   }
 
   private static func read(_ path: String, _ name: String) throws -> String {

@@ -1,5 +1,4 @@
 import Core
-import Dispatch
 import Synchronization
 
 /// What became of a file.
@@ -64,12 +63,13 @@ package struct FileProgress: Sendable, Equatable {
 /// Brings files in: digest, read, validate, one transaction, then the online state.
 ///
 /// Guarantees: the same bytes go into a source once; a file is stored wholly (its bad records
-/// quarantined) or not at all, and with
-/// `strict` not at all where one record is bad. Reading and validating run beside storing; at most
-/// `bufferRows` rows wait between
-/// them, and the warehouse's transaction begins when that many have been read or the file ends.
+/// quarantined) or not at all, and with `strict` not at all where one record is bad. Reading and
+/// validating run beside storing; at most `bufferRows` rows wait between them, and the warehouse's
+/// transaction begins when that many have been read (of Parquet fewer) or the file ends.
 package struct FileIngest: Sendable {
   private static let strictReasons = 20
+  /// Rows of a Parquet file after which storing begins.
+  private static let parquetRows = 131_072
   /// Rows that wait for a transform.
   private static let transformRows = 50_000
 
@@ -105,8 +105,12 @@ package struct FileIngest: Sendable {
     if let earlier = try await history.file(digest: digest, source: source.name) {
       return FileReport(earlier)
     }
-    let channel = RowChannel(capacity: bufferRows)
-    let untransformed = source.transform == nil ? nil : RowChannel(capacity: FileIngest.transformRows)
+    // Parquet is read faster than it can be stored, so that storing may begin early without ever
+    // waiting; text is not, and would hold pushes up for as long as it takes to read.
+    let begins = format == .parquet && !strict ? FileIngest.parquetRows : bufferRows
+    let channel = RowChannel(capacity: bufferRows, readyAt: begins)
+    let untransformed =
+      source.transform == nil ? nil : RowChannel(capacity: FileIngest.transformRows)
     let reading = FileReading(
       source: source, origin: .file(name: name, digest: digest), format: format,
       strictReasons: strict ? FileIngest.strictReasons : nil, channel: untransformed ?? channel,
@@ -273,16 +277,5 @@ extension FileReport {
       reasons: reasons.map { FaultCount(reason: $0.key, count: $0.value) },
       missingColumns: summary.missingColumns, ignoredColumns: summary.ignoredColumns,
       unknownFields: unknownFields)
-  }
-}
-
-/// Runs work that blocks away from the cooperative threads.
-private func offPool<Result: Sendable>(
-  _ body: @escaping @Sendable () throws -> Result
-) async throws -> Result {
-  try await withCheckedThrowingContinuation { continuation in
-    DispatchQueue.global(qos: .utility).async {
-      continuation.resume(with: Swift.Result { try body() })
-    }
   }
 }

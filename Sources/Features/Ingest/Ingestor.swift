@@ -62,9 +62,7 @@ struct ExclusiveWork: Sendable {
 /// - Rows of one source are numbered in the order in which they were stored; `created_at` never
 /// goes back.
 /// - Producers are slowed by a full queue, never dropped. A lone push commits at once; pushes that
-/// arrive during a commit share
-///   the next one.
-/// Cancelling a producer does not take its rows back.
+///   arrive during a commit share the next one. Cancelling a producer does not take its rows back.
 package final class Ingestor: Sendable {
   typealias Queue = CommitQueue<PendingPush, ExclusiveWork>
 
@@ -188,8 +186,7 @@ package final class Ingestor: Sendable {
   // MARK: The committer
 
   /// Commits until `stop` is called or the task is cancelled, and everything that waits then;
-  /// throws only where the online
-  /// state could not follow the warehouse, which a restart repairs.
+  /// throws only where the online state could not follow the warehouse, which a restart repairs.
   package func run() async throws {
     try await withTaskCancellationHandler {
       do {

@@ -16,8 +16,7 @@ struct JSONFault: Error, Equatable {
 /// nothing it is not asked for.
 ///
 /// Guarantees: nesting is bounded by `maximumDepth`; strings are checked for control characters,
-/// escapes and UTF-8 when they are
-/// decoded or skipped.
+/// escapes and UTF-8 when they are decoded or skipped.
 struct JSONScanner {
   enum Kind { case string, number, bool, null, object, array }
 

@@ -3,8 +3,7 @@ import Core
 /// Brings stored events into the online state.
 ///
 /// Guarantees asked of an implementation: once `apply` has returned, online reads see the events.
-/// Called by the committer only,
-/// one call at a time, each event once.
+/// Called by the committer only, one call at a time, each event once.
 package protocol OnlineApplier: Sendable {
   func apply(_ batches: [EventBatch]) async throws
 }

@@ -4,14 +4,12 @@ import Foundation
 /// Turns JSON records of one source into validated columns, straight from their bytes.
 ///
 /// A record is a JSON object whose members are named like the source's columns. An absent member
-/// is no observation, `null` an
-/// observed null. Members that are no columns are counted and otherwise ignored, so that a
-/// producer may send more than is used.
-/// A repeated member counts with its last value. A double may be the string "NaN", "Infinity" or
-/// "-Infinity". A time is ISO 8601
+/// is no observation, `null` an observed null. Members that are no columns are counted and
+/// otherwise ignored, so that a producer may send more than is used. A repeated member counts with
+/// its last value. A double may be the string "NaN", "Infinity" or "-Infinity". A time is ISO 8601
 /// text with a zone, or local time where the source has a zone
-/// (`ZoneOffsets.Reader.instant(ofLocal:)` states what happens at
-/// clock changes). A record that breaks a rule goes to quarantine, the others go on.
+/// (`ZoneOffsets.Reader.instant(ofLocal:)` states what happens at clock changes). A record that
+/// breaks a rule goes to quarantine, the others go on.
 ///
 /// Not for several threads at once. Target: 300,000 simple records a second and core.
 package struct RecordParser {

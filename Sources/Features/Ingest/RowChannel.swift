@@ -6,8 +6,7 @@ import Synchronization
 /// rows.
 ///
 /// Both ends block; neither may be a cooperative thread. `ready` tells an asynchronous task when
-/// there is reason to begin
-/// storing: the buffer is full or the reading has ended.
+/// there is reason to begin storing: `readyAt` rows wait or the reading has ended.
 final class RowChannel: Sendable {
   fileprivate struct State {
     var chunks: [ValidatedRows] = []
@@ -20,9 +19,13 @@ final class RowChannel: Sendable {
   private let condition = NSCondition()
   private let state = Mutex(State())
   private let capacity: Int
+  private let readyAt: Int
   private let readiness = Promise<Void>()
 
-  init(capacity: Int) { self.capacity = capacity }
+  init(capacity: Int, readyAt: Int? = nil) {
+    self.capacity = capacity
+    self.readyAt = min(capacity, readyAt ?? capacity)
+  }
 
   /// Returns once storing should begin; throws where reading failed before.
   func ready() async throws { try await readiness.value() }
@@ -35,13 +38,14 @@ final class RowChannel: Sendable {
       let (failure, isFull) = state.withLock { ($0.failure, $0.rows >= capacity) }
       if let failure { throw failure }
       guard isFull else { break }
-      readiness.give(.success(()))
       condition.wait()
     }
-    state.withLock { state in
+    let isReady = state.withLock { state in
       state.chunks.append(chunk)
       state.rows += chunk.count + chunk.quarantined.count
+      return state.rows >= readyAt
     }
+    if isReady { readiness.give(.success(())) }
     condition.broadcast()
   }
 

@@ -5,11 +5,9 @@ import Foundation
 /// where there is something to do.
 ///
 /// CSV text becomes typed values (an empty field is null); typed Parquet columns pass as they are.
-/// Whole doubles may stand in an
-/// int64 column and whole numbers in a double column; nothing else is converted. Local times are
-/// converted by the source's zone.
-/// NaN is a double like any other, but fails a `min` or `max` check. Rows that break a rule go to
-/// quarantine, first fault first.
+/// Whole doubles may stand in an int64 column and whole numbers in a double column; nothing else
+/// is converted. Local times are converted by the source's zone. NaN is a double like any other,
+/// but fails a `min` or `max` check. Rows that break a rule go to quarantine, first fault first.
 ///
 /// Not for several threads at once. Guarantees: a row's outcome depends on the row alone.
 package struct Validator {

@@ -16,8 +16,7 @@ package struct TransformedRows: Sendable {
 /// The ability to run a user's function over a batch of events at ingest.
 ///
 /// Guarantees: columns in, columns out, the same rows in the same order; a row for which the
-/// function raises is a fault, not an
-/// error of the batch.
+/// function raises is a fault, not an error of the batch.
 package protocol BatchTransform: Sendable {
   func transform(
     _ batch: ColumnBatch, of source: SourceDefinition, with function: CodeReference

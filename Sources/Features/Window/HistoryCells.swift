@@ -14,6 +14,36 @@ struct WindowShape: Hashable, Sendable {
   }
 }
 
+/// For each key of a spine, the stretch of time that its windows reach over: most events are in none, and are passed by at once.
+struct HistoryReach: Sendable {
+  /// By key, first and last microsecond.
+  private let stretches: [(first: Int64, last: Int64)]
+
+  init(shapes: Set<WindowShape>, index: borrowing SpineIndex) {
+    var stretches: [(first: Int64, last: Int64)] = []
+    stretches.reserveCapacity(index.starts.count)
+    for key in index.starts.indices.dropLast() {
+      let first = index.times[Int(index.starts[key])]
+      let last = index.times[Int(index.starts[key + 1]) - 1]
+      stretches.append((shapes.map { $0.start(at: first) }.min() ?? first, last))
+    }
+    self.stretches = stretches
+  }
+
+  /// The rows that some window may hold; `keys` is by row, -1 for keys outside the spine.
+  func rows(of times: [Int64], keys: [Int32]) -> [Int32] {
+    [Int32](unsafeUninitializedCapacity: keys.count) { rows, count in
+      stretches.withUnsafeBufferPointer { stretches in
+        for row in keys.indices where keys[row] >= 0 {
+          let stretch = stretches[Int(keys[row])]
+          rows[count] = Int32(row)
+          count += stretch.first <= times[row] && times[row] <= stretch.last ? 1 : 0
+        }
+      }
+    }
+  }
+}
+
 /// The partial aggregates of some slots over the stretches of time that a spine can tell apart.
 ///
 /// For each key, the ends (time &+ 1 µs) and the starts of all its windows cut the axis of event time into cells, closed on the
@@ -61,63 +91,62 @@ struct HistoryCells: Sendable {
   /// Adds events to their cells; `values` is by slot, NaN for what is not aggregated.
   ///
   /// - Parameters:
-  ///   - keys: by row, -1 for keys outside the spine.
-  ///   - places: by row, the first place that may see the event; nil when every event is seen from its own time on.
+  ///   - rows: the rows that some window may hold, see `HistoryReach`.
+  ///   - keys: by row of the batch.
+  ///   - places: by row of the batch, the first place that may see the event; nil when every event is seen from its own time on.
   mutating func take(
-    _ events: borrowing HistoryEvents, keys: [Int32], places: [Int32]?, values: [[Double]],
-    index: borrowing SpineIndex
+    _ events: borrowing HistoryEvents, rows: [Int32], keys: [Int32], places: [Int32]?,
+    values: [[Double]], index: borrowing SpineIndex
   ) {
-    let cells = cells(of: events.eventTimestamps, keys)
-    let isLate = places.map { lateness(events, keys, places: $0, index) }
+    let cells = cells(of: events.eventTimestamps, rows, keys)
+    let isLate = places.map { lateness(events, rows, keys, places: $0, index) }
     let width = slots.count
     for (position, slot) in slots.enumerated() {
       let values = values[slot]
       partials.withUnsafeMutableBufferPointer { partials in
-        for row in cells.indices where cells[row] >= 0 {
-          if let isLate, isLate[row] { continue }
-          let value = values[row]
-          if !value.isNaN { partials[Int(cells[row]) * width + position].add(value) }
+        for (entry, row) in rows.enumerated() where cells[entry] >= 0 {
+          if let isLate, isLate[entry] { continue }
+          let value = values[Int(row)]
+          if !value.isNaN { partials[Int(cells[entry]) * width + position].add(value) }
         }
       }
     }
     guard let isLate, let places else { return }
-    for row in cells.indices where cells[row] >= 0 && isLate[row] && places[row] >= 0 {
-      addLate(place: places[row], cell: cells[row], row: row, values)
+    for (entry, row) in rows.enumerated() where cells[entry] >= 0 && isLate[entry] {
+      let place = places[Int(row)]
+      if place >= 0 { addLate(place: place, cell: cells[entry], row: Int(row), values) }
     }
   }
 
-  /// By row, the event's cell among all keys' cells, -1 where it is in no window.
-  private func cells(of times: [Int64], _ keys: [Int32]) -> [Int32] {
-    [Int32](unsafeUninitializedCapacity: keys.count) { cells, count in
+  /// By entry of `rows`, the event's cell among all keys' cells, -1 where it is in no window.
+  private func cells(of times: [Int64], _ rows: [Int32], _ keys: [Int32]) -> [Int32] {
+    [Int32](unsafeUninitializedCapacity: rows.count) { cells, count in
       bounds.withUnsafeBufferPointer { bounds in
-        for row in keys.indices {
-          let key = Int(keys[row])
-          guard key >= 0 else {
-            cells[row] = -1
-            continue
-          }
+        for (entry, row) in rows.enumerated() {
+          let key = Int(keys[Int(row)])
           let begin = Int(begins[key])
           let end = Int(begins[key + 1])
           // The first bound after the event ends its cell.
-          let bound = lowerBound(bounds, begin, end, times[row] &+ 1)
-          cells[row] = bound == begin || bound == end ? -1 : Int32(bound - 1 - key)
+          let bound = lowerBound(bounds, begin, end, times[Int(row)] &+ 1)
+          cells[entry] = bound == begin || bound == end ? -1 : Int32(bound - 1 - key)
         }
       }
-      count = keys.count
+      count = rows.count
     }
   }
 
-  /// By row, whether there is a place at or after the event's time that does not know it yet.
+  /// By entry of `rows`, whether there is a place at or after the event's time that does not know it yet.
   private func lateness(
-    _ events: borrowing HistoryEvents, _ keys: [Int32], places: [Int32],
+    _ events: borrowing HistoryEvents, _ rows: [Int32], _ keys: [Int32], places: [Int32],
     _ index: borrowing SpineIndex
   ) -> [Bool] {
     let happened = events.eventTimestamps
     let created = events.createdAt
     return index.times.withUnsafeBufferPointer { times in
-      keys.indices.map { row in
+      rows.map { row in
+        let row = Int(row)
+        guard created[row] > happened[row] else { return false }
         let key = Int(keys[row])
-        guard key >= 0, created[row] > happened[row] else { return false }
         let end = Int(index.starts[key + 1])
         let first = lowerBound(times, Int(index.starts[key]), end, happened[row])
         return first != (places[row] < 0 ? end : Int(places[row]))

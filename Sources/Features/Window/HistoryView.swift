@@ -14,6 +14,7 @@ struct HistoryView: Sendable {
   private let slots: [Int]
   private var latest: HistoryLatest?
   private var cells: [HistoryCells]
+  private let reach: HistoryReach
   /// Which keys have any event, of whatever columns; nil where nobody asks.
   private var events: HistoryLatest?
 
@@ -51,6 +52,7 @@ struct HistoryView: Sendable {
       HistoryCells(
         shapes: axis.shapes, slots: axis.slots.compactMap { slots.firstIndex(of: $0) }, index: index)
     }
+    reach = HistoryReach(shapes: axes.reduce(into: []) { $0.formUnion($1.shapes) }, index: index)
     self.latestColumns = latestColumns
     self.slots = slots
   }
@@ -88,11 +90,14 @@ struct HistoryView: Sendable {
       self.events?.take(events, places: places)
     }
     guard !cells.isEmpty else { return }
+    let rows = reach.rows(of: events.eventTimestamps, keys: keys)
+    guard !rows.isEmpty else { return }
     let batch = events.batch
     let values = SlotValues.of(slots.map { layout.slots[$0] }, count: events.count) { batch[$0] }
     for axis in cells.indices {
       cells[axis].take(
-        events, keys: keys, places: mode == .asKnown ? places : nil, values: values, index: index)
+        events, rows: rows, keys: keys, places: mode == .asKnown ? places : nil, values: values,
+        index: index)
     }
   }
 

@@ -10,6 +10,16 @@ package struct FeatureDrift: Sendable, Equatable, Codable {
   package var ks: Double?
   package var nullShare: Double
   package var baselineNullShare: Double
+
+  package init(
+    feature: String, psi: Double, ks: Double?, nullShare: Double, baselineNullShare: Double
+  ) {
+    self.feature = feature
+    self.psi = psi
+    self.ks = ks
+    self.nullShare = nullShare
+    self.baselineNullShare = baselineNullShare
+  }
 }
 
 /// A window of live predictions against the baseline of the version that made them.
@@ -21,6 +31,18 @@ package struct DriftReport: Sendable, Equatable, Codable {
   package var windowEnd: Timestamp
   /// The features in the order of the vector, then the prediction.
   package var features: [FeatureDrift]
+
+  package init(
+    model: String, version: Int64, rows: Int, windowStart: Timestamp, windowEnd: Timestamp,
+    features: [FeatureDrift]
+  ) {
+    self.model = model
+    self.version = version
+    self.rows = rows
+    self.windowStart = windowStart
+    self.windowEnd = windowEnd
+    self.features = features
+  }
 
   /// The greatest PSI of all columns; 0 for an empty window.
   package var score: Double { features.map(\.psi).max() ?? 0 }

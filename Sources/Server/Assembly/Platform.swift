@@ -47,6 +47,7 @@ package struct Platform: Sendable {
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
     try await online.restore()
+    try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
 
     let workers = WorkerPool(Self.workers(configuration), logger: log)
@@ -62,7 +63,7 @@ package struct Platform: Sendable {
 
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
-      retraining: Self.retraining(jobs, predictor), clock: clock, log: log)
+      retraining: Self.retraining(jobs, clock), clock: clock, log: log)
     let compute = WorkerCompute(pool: workers, scratch: data + "/scratch")
     try compute.cleanUp()
     let training = TrainingJob(
@@ -138,14 +139,14 @@ package struct Platform: Sendable {
 
   /// Drift → job: where the ring closes.
   private static func retraining(
-    _ jobs: JobQueue, _ predictor: Predictor
+    _ jobs: JobQueue, _ clock: any WallClock
   ) -> DriftMonitor.Retraining {
     DriftMonitor.Retraining(
       file: { trigger in
         _ = try await jobs.file(
           NewJob(
             model: trigger.model, reason: trigger.reason,
-            parameters: TrainingParameters(promote: true)))
+            parameters: TrainingParameters(asOf: clock.now, promote: true)))
       }, isInFlight: { try await jobs.isInFlight(model: $0) },
       lastTriggered: { try await jobs.lastFiled(model: $0, reasonPrefix: "drift:") })
   }

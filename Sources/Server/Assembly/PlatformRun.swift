@@ -86,35 +86,27 @@ final class StopSwitch: Service {
 
 /// The ports that the doors got, for whoever waits for both.
 final class ListeningPorts: Sendable {
-  private struct State {
+  private struct Ports {
     var http: Int?
     var grpc: Int?
-    var waiters: [CheckedContinuation<(Int, Int), Never>] = []
   }
 
-  private let state = Mutex(State())
+  private let known = Published(Ports())
+  private let writing = Mutex(())
 
   func set(http: Int? = nil, grpc: Int? = nil) {
-    let (waiters, ports) = state.withLock { state -> ([CheckedContinuation<(Int, Int), Never>], (Int, Int)?) in
-      state.http = http ?? state.http
-      state.grpc = grpc ?? state.grpc
-      guard let http = state.http, let grpc = state.grpc else { return ([], nil) }
-      defer { state.waiters = [] }
-      return (state.waiters, (http, grpc))
+    writing.withLock { _ in
+      let before = known.current
+      known.publish(Ports(http: http ?? before.http, grpc: grpc ?? before.grpc))
     }
-    guard let ports else { return }
-    for waiter in waiters { waiter.resume(returning: ports) }
   }
 
-  func wait() async -> (Int, Int) {
-    await withCheckedContinuation { continuation in
-      let ports = state.withLock { state -> (Int, Int)? in
-        if let http = state.http, let grpc = state.grpc { return (http, grpc) }
-        state.waiters.append(continuation)
-        return nil
-      }
-      if let ports { continuation.resume(returning: ports) }
+  /// Both ports; nil where the caller is cancelled first.
+  func wait() async -> (Int, Int)? {
+    for await ports in known.changes() {
+      if let http = ports.http, let grpc = ports.grpc { return (http, grpc) }
     }
+    return nil
   }
 }
 
@@ -137,7 +129,7 @@ private struct Announcement: Service {
 
   func run() async throws {
     await cancelWhenGracefulShutdown {
-      let (http, grpc) = await ports.wait()
+      guard let (http, grpc) = await ports.wait() else { return }
       let host = configuration.server.host
       let reachable = host == "0.0.0.0" ? "127.0.0.1" : host
       let platform = RunningPlatform(

@@ -1,5 +1,6 @@
 import Catalog
 import Core
+import DuckDBBackend
 import Features
 import Foundation
 import Jobs
@@ -52,6 +53,9 @@ package struct PlatformServices: Sendable {
     let snapshot = try await catalog.apply(
       yaml: yaml, directory: directory, author: author, now: clock.now)
     try await online.adopt(snapshot)
+    if let warehouse = warehouse as? DuckDBWarehouse {
+      try await warehouse.publishFeatures(Array(snapshot.layouts.values))
+    }
     return snapshot
   }
 
@@ -77,7 +81,8 @@ package struct PlatformServices: Sendable {
 
   /// Validates and stores records; returns once they are durable and readable online.
   func push(
-    source name: String, records: [UInt8], isLines: Bool = true, client: String?, sequence: UInt64?
+    source name: String, records: [UInt8], isLines: Bool = true, client: String?, sequence: UInt64?,
+    overload: Overload = .refuse
   ) async throws -> PushReceipt {
     let origin: RecordOrigin
     if let client, sequence != nil {
@@ -93,7 +98,7 @@ package struct PlatformServices: Sendable {
       try records.withUnsafeBufferPointer { try parser.append(body: $0, first: first) }
     }
     let rows = parser.finishRows()
-    let receipt = try await ingestor.ingest(rows, overload: .refuse)
+    let receipt = try await ingestor.ingest(rows, overload: overload)
     return PushReceipt(
       accepted: receipt.accepted, duplicates: receipt.duplicates, quarantined: receipt.quarantined,
       unknownFields: receipt.unknownFields, reasons: rows.quarantined.prefix(100).map(\.reason))
@@ -214,6 +219,24 @@ package struct PlatformServices: Sendable {
         "the platform goes by the machine's clock; start it with clock.mode = simulated to move it")
     }
     return clock.advance(to: time)
+  }
+
+  /// Everything recorded so far, with the state of the rooms as it is now, as Prometheus text.
+  func exposition() -> String {
+    for (source, counts) in ingestor.counters {
+      let labels = [("source", source)]
+      metrics.setCounter("martlet_ingest_events_total", labels, to: counts.accepted)
+      metrics.setCounter("martlet_ingest_duplicates_total", labels, to: counts.duplicates)
+      metrics.setCounter("martlet_quarantined_total", labels, to: counts.quarantined)
+    }
+    let now = clock.now
+    for (source, newest) in online.newestEvents {
+      metrics.setGauge("martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
+    }
+    let snapshot = catalog.changes.current
+    metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
+    metrics.setGauge("martlet_ingest_queue_rows", [], to: Double(ingestor.queuedRows))
+    return metrics.exposition()
   }
 
   func status() async throws -> JSON {

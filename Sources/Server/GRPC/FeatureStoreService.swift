@@ -22,7 +22,7 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       let receipt = try await services.push(
         source: message.source, records: [UInt8](message.records),
         client: message.clientID.isEmpty ? nil : message.clientID,
-        sequence: message.sequence == 0 ? nil : message.sequence)
+        sequence: message.sequence == 0 ? nil : message.sequence, overload: .wait)
       response.accepted += UInt64(receipt.accepted)
       response.duplicates += UInt64(receipt.duplicates)
       response.quarantined += UInt64(receipt.quarantined)

@@ -10,7 +10,7 @@ struct PlatformRoutes {
     router.get("health/ready") { _, _ in JSONResponse.ok(.object(["ready": .bool(true)])) }
     router.get("metrics") { _, _ in
       JSONResponse.text(
-        services.metrics.exposition(), contentType: "text/plain; version=0.0.4; charset=utf-8")
+        services.exposition(), contentType: "text/plain; version=0.0.4; charset=utf-8")
     }
     router.get("api/v1/status") { _, _ in JSONResponse.ok(try await services.status()) }
     router.post("api/v1/clock") { request, _ in

@@ -6,7 +6,8 @@ package enum MetricCatalog {
     "martlet_ingest_events_total": "Events that were stored, by source.",
     "martlet_ingest_duplicates_total": "Events that were stored before and so were not stored again.",
     "martlet_quarantined_total": "Records that failed validation and were kept aside, by source.",
-    "martlet_ingest_commit_seconds": "Time of one group commit to the warehouse.",
+    "martlet_ingest_queue_rows": "Rows that wait for the next commit.",
+    "martlet_model_reload_failures_total": "Versions that could not be loaded, by model.",
     "martlet_online_read_seconds": "Time of an online read of features.",
     "martlet_drift_score": "Distance of the last window from the training baseline, by test.",
     "martlet_null_share": "Share of nulls of a feature in the last window.",
@@ -14,7 +15,6 @@ package enum MetricCatalog {
     "martlet_workers": "Python workers by state.",
     "martlet_log_shed_total": "Predictions that were not logged because the buffer was full.",
     "martlet_log_rows_total": "Predictions that were written to the log.",
-    "martlet_jobs_total": "Jobs by kind and final state.",
     "martlet_freshness_seconds": "Age of the newest applied event, by source.",
     "martlet_definitions_version": "Version of the definitions that are in force.",
   ]

@@ -45,6 +45,15 @@ package final class PrometheusMetrics: MetricsFactory, Sendable {
     histogram(label, dimensions)
   }
 
+  /// Sets a counter to a total that is kept elsewhere.
+  package func setCounter(_ label: String, _ dimensions: [(String, String)], to total: Int) {
+    counter(label, dimensions).set(UInt64(max(0, total)))
+  }
+
+  package func setGauge(_ label: String, _ dimensions: [(String, String)], to value: Double) {
+    gauge(label, dimensions).record(value)
+  }
+
   package func destroyCounter(_ handler: any CounterHandler) {}
   package func destroyFloatingPointCounter(_ handler: any FloatingPointCounterHandler) {}
   package func destroyMeter(_ handler: any MeterHandler) {}
@@ -142,6 +151,7 @@ private final class CounterSeries: CounterHandler, FloatingPointCounterHandler {
 
   func increment(by amount: Int64) { count.wrappingAdd(UInt64(max(0, amount)), ordering: .relaxed) }
   func increment(by amount: Double) { increment(by: Int64(amount)) }
+  func set(_ total: UInt64) { count.store(total, ordering: .relaxed) }
   func reset() { count.store(0, ordering: .relaxed) }
 }
 
