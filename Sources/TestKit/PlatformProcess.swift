@@ -97,7 +97,7 @@ package final class ChildProgram: Sendable {
   /// Runs a program to its end.
   package static func run(
     _ executable: String, _ arguments: [String], environment: [String: String], directory: String,
-    input: String = "", within limit: Duration = .seconds(120)
+    input: String = "", within limit: Duration = .seconds(60)
   ) async throws -> ProgramResult {
     let folder = try TemporaryFolder()
     defer { folder.remove() }

@@ -73,7 +73,8 @@ struct FlightsStore: Sendable {
   static func with(
     at time: Timestamp, _ body: @Sendable (FlightsStore, _ folder: String) async throws -> Void
   ) async throws {
-    let folder = FileManager.default.temporaryDirectory.path + "/martlet-flights-\(UUID().uuidString)"
+    let folder =
+      FileManager.default.temporaryDirectory.path + "/martlet-flights-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let store = try await FlightsStore(at: time, folder: folder)

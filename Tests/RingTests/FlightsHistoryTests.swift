@@ -15,8 +15,11 @@ import Testing
     async throws
   {
     try await FlightsStore.with(at: Self.start) { store, folder in
-      for statement in Self.january + [Self.spine] { try await store.warehouse.execute(statement, []) }
-      let spine = try await store.query("SELECT carrier, origin, dest, tailnum, t FROM spine ORDER BY i")
+      for statement in Self.january + [Self.spine] {
+        try await store.warehouse.execute(statement, [])
+      }
+      let spine = try await store.query(
+        "SELECT carrier, origin, dest, tailnum, t FROM spine ORDER BY i")
       #expect(spine.count >= 1_000)
       let features = Flights.features(of: store.snapshot)
       let online = try await Self.replay(into: store, folder: folder, spine: spine, features)
@@ -39,15 +42,23 @@ import Testing
       }
       let known = try #require(seen[.asKnown])
       #expect(known.columns != seen[.asCorrected]?.columns, "nothing was late")
-      for (row, vector) in online {
-        for (feature, value) in zip(features, vector.values) {
-          let offline = known.columns[feature.description]?[row] ?? .null
-          let isEqual = offline == value.value || Self.isSame(offline.number, value.value.number)
-          #expect(isEqual, "\(feature) in row \(row): \(offline), online \(value)")
-          if let status = known.statuses?[feature]?[row] {
-            #expect(status == value.status, "\(feature) in row \(row)")
-          }
-        }
+      let differences = Self.differences(of: known, from: online, features)
+      #expect(differences.isEmpty, "\(differences.count), first \(differences.prefix(5))")
+    }
+  }
+
+  /// Where the online answers are not the historical ones, in value or status.
+  private static func differences(
+    of known: TrainingSet, from online: [(row: Int, vector: FeatureVector)],
+    _ features: [FeatureName]
+  ) -> [String] {
+    online.flatMap { row, vector in
+      zip(features, vector.values).compactMap { feature, value in
+        let offline = known.columns[feature.description]?[row] ?? .null
+        let status = known.statuses?[feature]?[row] ?? value.status
+        let isEqual = offline == value.value || isSame(offline.number, value.value.number)
+        return isEqual && status == value.status
+          ? nil : "\(feature) in row \(row): \(offline) (\(status)), online \(value)"
       }
     }
   }
@@ -64,7 +75,8 @@ import Testing
       SELECT flight_id, carrier, origin, dest, tailnum, make_timestamp(epoch_us(sched_dep_ts)) AS due \
       FROM flights WHERE sched_dep_ts < '2013-01-31T00:00:00Z'
       """
-    let slot = "make_timestamp((epoch_us(due) // \(slice.microseconds) + 1) * \(slice.microseconds))"
+    let slot =
+      "make_timestamp((epoch_us(due) // \(slice.microseconds) + 1) * \(slice.microseconds))"
     return """
       CREATE TABLE spine AS SELECT row_number() OVER (ORDER BY hash(flight_id), t) - 1 AS i, * FROM ( \
       SELECT *, \(slot) AS t FROM (\(flights)) \
@@ -75,14 +87,16 @@ import Testing
 
   /// The events of one slice: those that the platform hears of in it, and corrections of earlier ones.
   private static func events(_ source: String, until end: Timestamp) -> String {
-    let time = ["arrivals": "arr_ts", "departures": "dep_ts", "weather": "available_ts"][source] ?? ""
+    let time =
+      ["arrivals": "arr_ts", "departures": "dep_ts", "weather": "available_ts"][source] ?? ""
     let last = "make_timestamptz(\(end.microseconds))"
     let first = "make_timestamptz(\((end - slice).microseconds))"
     let from = "FROM \(source == "weather" ? "hours" : "flights") WHERE \(time) IS NOT NULL"
     if source == "weather" {
       return "SELECT * \(from) AND \(time) > \(first) AND \(time) <= \(last)"
     }
-    let late = "to_minutes(CASE WHEN hash(flight_id) % 8 = 0 THEN (hash(flight_id + 2) % 1800)::BIGINT ELSE 0 END)"
+    let late =
+      "to_minutes(CASE WHEN hash(flight_id) % 8 = 0 THEN (hash(flight_id + 2) % 1800)::BIGINT ELSE 0 END)"
     let heard = "\(time) + \(late)"
     let again = "\(time) + to_minutes(1500)"
     return """

@@ -13,7 +13,8 @@ import Workers
   private static let april = Timestamp(microseconds: 1_364_788_800_000_000)  // 2013-04-01T04:00:00Z
 
   @Test(.enabled(if: FlightsPython.interpreter != nil, "no Python environment: run dev/bootstrap"))
-  func `late arrivals of April are told apart as well as they can be, and no better`() async throws {
+  func `late arrivals of April are told apart as well as they can be, and no better`() async throws
+  {
     try await FlightsStore.with(at: Self.asOf) { store, folder in
       for source in ["schedule", "arrivals", "departures"] {
         _ = try await store.ingest(source, Flights.flightsFile)
@@ -33,7 +34,7 @@ import Workers
         of: model, learnedFrom: set, evaluationFrom: from, folder: folder)
       let auc = try #require(
         Evaluation.score(
-        .rocAUC, predictions: Array(predictions[from...]), labels: Array(set.label[from...])))
+          .rocAUC, predictions: Array(predictions[from...]), labels: Array(set.label[from...])))
       #expect((0.74...0.785).contains(auc), "AUC \(auc): above is a leak, below a broken feature")
     }
   }
@@ -48,7 +49,8 @@ enum FlightsPython {
   }()
 
   static func predictions(
-    of model: ModelDefinition, learnedFrom set: ModelTrainingSet, evaluationFrom: Int, folder: String
+    of model: ModelDefinition, learnedFrom set: ModelTrainingSet, evaluationFrom: Int,
+    folder: String
   ) async throws -> [Double] {
     let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let pool = WorkerPool(

@@ -24,7 +24,9 @@ struct FlightsOracle {
       ("destination_delays", ["dest"]), ("route_delays", ["origin", "dest"]),
       ("aircraft_delays", ["tailnum"]),
     ]
-    func arrivals(_ name: String, _ value: String, where filter: String = "true", _ hours: Int, _ step: Int) {
+    func arrivals(
+      _ name: String, _ value: String, where filter: String = "true", _ hours: Int, _ step: Int
+    ) {
       let keys = places.first { name.hasPrefix($0.view) }?.keys ?? []
       rules[name] = Rule(
         table: "arrivals", keys: keys, value: value, filter: filter, hours: hours, step: step)
@@ -47,16 +49,21 @@ struct FlightsOracle {
     arrivals("aircraft_delays.mean_delay_7d", "avg(e.arr_delay_min)", 168, 60)
     rules["aircraft_delays.last_delay"] = Rule(
       table: "arrivals", keys: ["tailnum"], value: "arr_delay_min", hours: 48)
-    func departures(_ name: String, _ value: String, where filter: String = "true", _ hours: Int, _ step: Int) {
+    func departures(
+      _ name: String, _ value: String, where filter: String = "true", _ hours: Int, _ step: Int
+    ) {
       rules["airport_departures.\(name)"] = Rule(
-        table: "departures", keys: ["origin"], value: value, filter: filter, hours: hours, step: step)
+        table: "departures", keys: ["origin"], value: value, filter: filter, hours: hours,
+        step: step)
     }
     departures("departures_1h", "count(e.sequence)", 1, 1)
     departures("mean_delay_1h", "avg(e.dep_delay_min)", 1, 1)
     departures("mean_delay_3h", "avg(e.dep_delay_min)", 3, 5)
-    departures("lost_minutes_3h", "coalesce(sum(e.dep_delay_min), 0)", where: "e.dep_delay_min > 0", 3, 5)
+    departures(
+      "lost_minutes_3h", "coalesce(sum(e.dep_delay_min), 0)", where: "e.dep_delay_min > 0", 3, 5)
     for column in [
-      "temp_f", "humid_pct", "wind_speed_mph", "wind_gust_mph", "precip_in", "pressure_mb", "visib_mi",
+      "temp_f", "humid_pct", "wind_speed_mph", "wind_gust_mph", "precip_in", "pressure_mb",
+      "visib_mi",
     ] {
       rules["airport_weather.\(column)"] = Rule(
         table: "weather", keys: ["origin"], value: column, hours: 6)

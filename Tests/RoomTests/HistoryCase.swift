@@ -71,7 +71,8 @@ struct HistoryCase {
       }
     var cells: [String: Value?] = [
       "k": random.oneIn(12) ? Value.null : .int64(Int64.random(in: -1...2, using: &random)),
-      "n": random.oneIn(12) ? Value.null : .string(["", "a", "b|", "ä"].randomElement(using: &random) ?? ""),
+      "n": random.oneIn(12)
+        ? Value.null : .string(["", "a", "b|", "ä"].randomElement(using: &random) ?? ""),
       "x": number(using: &random),
       "y": random.oneIn(5) ? Value.null : .int64(Int64.random(in: -3...3, using: &random)),
       "text": random.oneIn(5) ? Value.null : .string("t\(Int.random(in: 0...9, using: &random))"),
@@ -79,7 +80,9 @@ struct HistoryCase {
       "when": .timestamp(Timestamp(microseconds: Int64.random(in: 0...9, using: &random))),
     ]
     if hasAbsent {
-      for name in ["x", "y", "text", "flag", "when"] where random.oneIn(3) { cells[name] = .some(nil) }
+      for name in ["x", "y", "text", "flag", "when"] where random.oneIn(3) {
+        cells[name] = .some(nil)
+      }
     }
     return Event(time: time, created: time + lateness, sequence: sequence, cells: cells)
   }
@@ -105,7 +108,8 @@ struct HistoryCase {
       times.append(random.oneIn(15) ? .null : .timestamp(Timestamp(microseconds: time)))
       numbers.append(random.oneIn(15) ? .null : .int64(Int64.random(in: -1...3, using: &random)))
       names.append(
-        random.oneIn(15) ? .null : .string(["", "a", "b|", "ä", "no"].randomElement(using: &random) ?? ""))
+        random.oneIn(15)
+          ? .null : .string(["", "a", "b|", "ä", "no"].randomElement(using: &random) ?? ""))
     }
     return ColumnBatch(
       columns: [
@@ -118,17 +122,22 @@ struct HistoryCase {
   private static func views(using random: inout SeededGenerator) throws -> [ViewDefinition] {
     try ["number", "name", "pair"].map { entity in
       var features: [FeatureDefinition] = []
-      for column in source.columns where column.name != "k" && column.name != "n" && !random.oneIn(3) {
-        let ttl = random.oneIn(2) ? Span(microseconds: Int64.random(in: 1...30, using: &random)) : nil
+      for column in source.columns
+      where column.name != "k" && column.name != "n" && !random.oneIn(3) {
+        let ttl =
+          random.oneIn(2) ? Span(microseconds: Int64.random(in: 1...30, using: &random)) : nil
         features.append(
           FeatureDefinition(
-            name: "last_\(column.name)", kind: .latest(column: column.name, ttl: ttl), type: column.type))
+            name: "last_\(column.name)", kind: .latest(column: column.name, ttl: ttl),
+            type: column.type))
       }
       for index in 0..<Int.random(in: 0...5, using: &random) {
         let function = AggregateFunction.allCases.randomElement(using: &random) ?? .count
         let columns = function == .count ? [nil, "x", "text", "flag", "when"] : ["x", "y"]
         let filters = [nil, nil, "y > 0", "flag", "x < 1 and text != 't3'"]
-        let filter = try (filters.randomElement(using: &random) ?? nil).map { try Expression.parse($0) }
+        let filter = try (filters.randomElement(using: &random) ?? nil).map {
+          try Expression.parse($0)
+        }
         let window = WindowDefinition(
           function: function, column: columns.randomElement(using: &random) ?? nil, filter: filter,
           length: Span(microseconds: Int64.random(in: 1...60, using: &random)),
@@ -140,7 +149,8 @@ struct HistoryCase {
       if features.contains(where: { $0.name == "w0" }) {
         features.append(
           FeatureDefinition(
-            name: "twice", kind: .derived(try Expression.parse("coalesce(w0, 1) * 2.0")), type: .double))
+            name: "twice", kind: .derived(try Expression.parse("coalesce(w0, 1) * 2.0")),
+            type: .double))
       }
       return ViewDefinition(name: "of_\(entity)", entity: entity, source: "s", features: features)
     }

@@ -6,7 +6,8 @@ struct HistoryOracle {
   let mode: HistoryMode
 
   func value(_ name: FeatureName, row: Int) -> (value: Value, status: FeatureStatus) {
-    guard let view = history.snapshot.project.view(name.view), let feature = view.feature(name.feature),
+    guard let view = history.snapshot.project.view(name.view),
+      let feature = view.feature(name.feature),
       let entity = history.snapshot.project.entity(view.entity),
       case .timestamp(let time)? = history.spine["t"]?[row]
     else { return (.null, .notFound) }

@@ -28,7 +28,8 @@ import Testing
     let store = MemoryOnlineStore()
     _ = try await store.prepare(layout)
     let reader = FeatureReader(layout, readers: Array(layout.readers.indices))
-    var arriving = history.events.sorted { ($0.created, $0.sequence) < ($1.created, $1.sequence) }[...]
+    var arriving = history.events.sorted { ($0.created, $0.sequence) < ($1.created, $1.sequence) }[
+      ...]
     var rows: [(time: Timestamp, row: Int)] = []
     for row in 0..<history.spine.count {
       if case .timestamp(let time)? = history.spine["t"]?[row] { rows.append((time, row)) }

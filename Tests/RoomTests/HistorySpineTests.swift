@@ -20,13 +20,15 @@ import Testing
         ViewDefinition(
           name: "spend", entity: "customer", source: "orders",
           features: [
-            FeatureDefinition(name: "last", kind: .latest(column: "amount", ttl: nil), type: .double),
+            FeatureDefinition(
+              name: "last", kind: .latest(column: "amount", ttl: nil), type: .double),
             FeatureDefinition(
               name: "orders_1d",
               kind: .window(WindowDefinition(function: .count, column: nil, length: .days(1))),
               type: .int64),
             FeatureDefinition(
-              name: "known", kind: .derived(.call("coalesce", [.name("last"), .literal(.double(-1))])),
+              name: "known",
+              kind: .derived(.call("coalesce", [.name("last"), .literal(.double(-1))])),
               type: .double),
           ])
       ]), models: [:])
@@ -45,7 +47,9 @@ import Testing
         ]))
     })
 
-  private static let all = ["last", "orders_1d", "known"].map { FeatureName(view: "spend", feature: $0) }
+  private static let all = ["last", "orders_1d", "known"].map {
+    FeatureName(view: "spend", feature: $0)
+  }
 
   private func join(
     _ spine: [Column], features: [FeatureName] = all
@@ -114,7 +118,8 @@ import Testing
   }
 
   @Test func `a feature that is unknown, or asked for twice, is refused`() async {
-    let unknown = await refusal([key, time], features: [FeatureName(view: "spend", feature: "lost")])
+    let unknown = await refusal(
+      [key, time], features: [FeatureName(view: "spend", feature: "lost")])
     #expect(unknown?.code == .notFound)
     #expect(unknown?.message.contains("did you mean 'last'") == true)
     let view = await refusal([key, time], features: [FeatureName(view: "spent", feature: "last")])

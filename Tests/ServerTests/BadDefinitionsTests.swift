@@ -38,7 +38,7 @@ extension WholeProgram {
     static let mistakes: [(from: String, to: String, says: String)] = [
       ("window: 7d}", "windw: 7d}", "window"),
       ("{sum: amount,", "{sum: amuont,", "'amount'"),
-      ("{latest: kind}", "{latest: knid}", "'kind'"),
+      ("{latest: kind}", "{latest: knid}", "kind"),
       ("{derived: spend_7d / events_7d}", "{derived: spend_7d / mean_7d}", "mean_7d"),
       ("kind = 'buy'", "knd = 'buy'", "'kind'"),
       ("kind = 'buy'", "kind = 3", "kind"),

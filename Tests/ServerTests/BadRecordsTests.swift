@@ -23,7 +23,7 @@ extension WholeProgram {
       (#"{"event_id": "r6", "customer_id": 1, "at": "yesterday"}"#, ["yesterday", "timestamp"]),
       (
         #"{"event_id": "r7", "customer_id": 1, "amount": "NaN", "at": "2026-02-28T10:00:00Z"}"#,
-        ["amount", "NaN"]
+        ["amount", "nan"]
       ),
       (
         #"{"event_id": "r8", "customer_id": 1, "amount": 5000, "at": "2026-02-28T10:00:00Z"}"#,
@@ -41,7 +41,6 @@ extension WholeProgram {
         #"{"event_id": "r11", "customer_id": 1.5, "at": "2026-02-28T10:00:00Z"}"#,
         ["customer_id", "1.5", "int64"]
       ),
-      ("17", ["not a record"]),
     ]
 
     @Test(
@@ -63,6 +62,18 @@ extension WholeProgram {
         .first
       #expect(kept?["reason"]?.string == reason)
       #expect(kept?["record"]?.string == record)
+    }
+
+    @Test("an array that holds something else than objects is refused as a whole")
+    func noObject() async throws {
+      let good = ShopProject.event("beside", customer: 100, at: "2026-02-28T10:00:00Z")
+      let rest = try SharedPlatform.current.rest
+      let answer = try await rest.push("events", "[\(good), 17]")
+      #expect(answer.status == 400, "\(answer)")
+      #expect(answer.error.contains("object"), "\(answer.error)")
+      let rows = try await rest.count(
+        "SELECT count(*) FROM events_events WHERE event_id = 'beside'")
+      #expect(rows == 0)
     }
 
     @Test("an array of no records is nothing")

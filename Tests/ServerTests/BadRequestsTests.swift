@@ -20,7 +20,8 @@ extension WholeProgram {
         #"{"features": ["activty.events_7d"], "entities": {"customer_id": 1}}"#, "activity"
       ),
       (
-        "/api/v1/features/history?features=activity.event_7d&time=at", "customer_id,at\n",
+        "/api/v1/features/history?features=activity.event_7d&time=at",
+        "customer_id,at\n1,2026-02-28T00:00:00Z\n",
         "events_7d"
       ),
       ("/api/v1/models/churm/predict", #"{"rows": [{"customer_id": 1}]}"#, "there are none"),
@@ -45,10 +46,6 @@ extension WholeProgram {
       (
         "/api/v1/features/online",
         #"{"features": ["events_7d"], "entities": {"customer_id": 1}}"#, "view.feature"
-      ),
-      (
-        "/api/v1/features/online",
-        #"{"features": ["activity.events_7d"], "entities": {"customer": 1}}"#, "customer_id"
       ),
       (
         "/api/v1/features/online",

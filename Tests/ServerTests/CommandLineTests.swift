@@ -62,7 +62,6 @@ extension WholeProgram {
       (["train", "churn"], "churn"),
       (["predict", "churn", "customer_id=1"], "churn"),
       (["ingest", "events", "nowhere.csv"], "nowhere.csv"),
-      (["status", "--server", "http://127.0.0.1:9"], "martlet up"),
       (["jobs", "show", "nothing"], "nothing"),
     ]
 

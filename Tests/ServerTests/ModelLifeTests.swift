@@ -98,7 +98,7 @@ extension WholeProgram {
       try await ShopProject.with(models: [ShopProject.model("churn", "constant")]) { platform in
         let job = try await platform.rest.train("churn")
         #expect(job["state"]?.string == "FAILED", "\(job.text)")
-        #expect(job["error"]?.string?.contains("0 rows") == true, "\(job.text)")
+        #expect(job["error"]?.string?.contains("nothing to train") == true, "\(job.text)")
         #expect(job["attempt"]?.int == 1, "\(job.text)")
       }
     }
@@ -143,8 +143,10 @@ extension WholeProgram {
           try await waitUntil("version 2 served", within: .seconds(120)) {
             try await rest.okGet("/api/v1/models/churn")["serving"]?.int == 2
           }
-          let until = tally.answers + 200
+          let until = tally.answers + 400
           try await waitUntil("version 2 answered") { tally.answers > until }
+          // Its own predictions drift as much: only the cool-down keeps a second retrain away.
+          try await rest.moveClock("2026-03-01T02:00:00Z")
           tally.finish()
           try await group.waitForAll()
         }

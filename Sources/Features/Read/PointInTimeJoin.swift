@@ -70,7 +70,9 @@ package struct PointInTimeJoin: Sendable {
       try await scan.stream(request) { batch in
         guard let events = HistoryEvents(batch) else {
           throw PlatformError(
-            .storage, "the table of source '\(source.name)' lacks the platform's columns; see `martlet doctor`")
+            .storage,
+            "the table of source '\(source.name)' lacks the platform's columns; see `martlet doctor`"
+          )
         }
         state.withLock { state in
           state.events += events.count

@@ -10,7 +10,8 @@ struct SpineColumns {
     let names = spine.columns.map(\.name)
     guard let time = spine[name] else {
       throw PlatformError(
-        .invalidArgument, "the spine has no time column '\(name)'\(suggestion(for: name, among: names))")
+        .invalidArgument,
+        "the spine has no time column '\(name)'\(suggestion(for: name, among: names))")
     }
     guard case .timestamp(let times) = time.values else {
       throw PlatformError(
@@ -29,7 +30,8 @@ struct SpineColumns {
     }
     for (row, one) in times.enumerated() where time.isPresent(row) && abs(one) > 1 << 61 {
       throw PlatformError(
-        .invalidArgument, "the spine's time in row \(row + 1) is out of range; correct column '\(name)'")
+        .invalidArgument,
+        "the spine's time in row \(row + 1) is out of range; correct column '\(name)'")
     }
     self.spine = spine
     self.time = time

@@ -36,7 +36,8 @@ package struct SpineReader: Sendable {
       guard rows <= SpineReader.maximumRows else {
         throw PlatformError(
           .invalidArgument,
-          "the spine \(path) has more than \(SpineReader.maximumRows) rows; split it into several files")
+          "the spine \(path) has more than \(SpineReader.maximumRows) rows; split it into several files"
+        )
       }
     }
     guard var spine = ColumnBatch(joining: batches.withLock { $0.all }) else {
@@ -69,13 +70,16 @@ package struct SpineReader: Sendable {
   /// Columns whose times have no zone.
   private func localTimes(in table: String) async throws -> Set<String> {
     let found = Mutex<Set<String>>([])
-    try await warehouse.stream("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM \(table))", []) {
+    try await warehouse.stream(
+      "SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM \(table))", []
+    ) {
       batch in
       for row in 0..<batch.count {
         guard case .string(let name) = batch.columns[0][row],
           case .string(let type) = batch.columns[1][row]
         else { continue }
-        let isLocal = type == "DATE" || (type.hasPrefix("TIMESTAMP") && !type.hasSuffix("WITH TIME ZONE"))
+        let isLocal =
+          type == "DATE" || (type.hasPrefix("TIMESTAMP") && !type.hasSuffix("WITH TIME ZONE"))
         if isLocal { found.withLock { _ = $0.insert(name) } }
       }
     }
@@ -105,7 +109,8 @@ package struct SpineReader: Sendable {
     func withoutZone(_ row: Int) -> PlatformError {
       PlatformError(
         .invalidArgument,
-        "\(path): the time in column '\(column.name)', row \(row + 1), has no zone; write it with Z or an offset, or give the zone")
+        "\(path): the time in column '\(column.name)', row \(row + 1), has no zone; write it with Z or an offset, or give the zone"
+      )
     }
     switch column.values {
     case .timestamp(let all):
@@ -122,9 +127,12 @@ package struct SpineReader: Sendable {
         guard case .success(let local) = Timestamp.parse(all[row], allowLocal: true) else {
           throw PlatformError(
             .invalidArgument,
-            "\(path): '\(all[row])' in column '\(column.name)', row \(row + 1), is not a time; write it as in 2026-01-31T12:00:00Z")
+            "\(path): '\(all[row])' in column '\(column.name)', row \(row + 1), is not a time; write it as in 2026-01-31T12:00:00Z"
+          )
         }
-        guard let time = reader?.instant(ofLocal: local.microseconds) else { throw withoutZone(row) }
+        guard let time = reader?.instant(ofLocal: local.microseconds) else {
+          throw withoutZone(row)
+        }
         return time
       }
       return Column(name: column.name, values: .timestamp(times), presence: column.presence)
@@ -139,7 +147,8 @@ package struct SpineReader: Sendable {
       guard let number = Int64(all[row]) else {
         throw PlatformError(
           .invalidArgument,
-          "\(path): '\(all[row])' in key column '\(column.name)', row \(row + 1), is not a whole number")
+          "\(path): '\(all[row])' in key column '\(column.name)', row \(row + 1), is not a whole number"
+        )
       }
       return number
     }

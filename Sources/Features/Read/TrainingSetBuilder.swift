@@ -71,7 +71,8 @@ package struct TrainingSetBuilder: Sendable {
       let range = plan.range
       let from = range.first.map { " from \($0)" } ?? ""
       throw plan.nothing(
-        "source '\(plan.source.name)' has no events with \(plan.spine.time)\(from) to \(range.last)")
+        "source '\(plan.source.name)' has no events with \(plan.spine.time)\(from) to \(range.last)"
+      )
     }
     return rows
   }

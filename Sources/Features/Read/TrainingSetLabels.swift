@@ -40,7 +40,8 @@ struct TrainingSetLabels {
       values: .timestamp([Int64](repeating: plan.asOf.microseconds, count: spine.count)))
     let index = SpineIndex(keyColumns: [own], types: [own.type], time: asOf, count: spine.count)
     let columns = plan.label.value.names.compactMap { plan.labelSource.column($0) }
-    let state = Mutex(HistoryLatest(columns: columns, hasAbsentCells: false, places: index.times.count))
+    let state = Mutex(
+      HistoryLatest(columns: columns, hasAbsentCells: false, places: index.times.count))
     let names = [stored] + columns.map(\.name).filter { $0 != stored }
     let request = HistoryRequest(
       source: plan.labelSource, columns: names, withAbsent: false, through: plan.asOf)

@@ -123,8 +123,10 @@ extension Column {
   /// Numbers and truth values as doubles; text and times as they are.
   fileprivate var asNumbers: Column {
     switch values {
-    case .int64(let all): Column(name: name, values: .double(all.map { Double($0) }), presence: presence)
-    case .bool(let all): Column(name: name, values: .double(all.map { $0 ? 1 : 0 }), presence: presence)
+    case .int64(let all):
+      Column(name: name, values: .double(all.map { Double($0) }), presence: presence)
+    case .bool(let all):
+      Column(name: name, values: .double(all.map { $0 ? 1 : 0 }), presence: presence)
     case .double, .string, .timestamp: self
     }
   }

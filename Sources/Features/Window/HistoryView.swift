@@ -50,7 +50,8 @@ struct HistoryView: Sendable {
     let slots = axes.flatMap(\.slots).sorted()
     cells = axes.map { axis in
       HistoryCells(
-        shapes: axis.shapes, slots: axis.slots.compactMap { slots.firstIndex(of: $0) }, index: index)
+        shapes: axis.shapes, slots: axis.slots.compactMap { slots.firstIndex(of: $0) }, index: index
+      )
     }
     reach = HistoryReach(shapes: axes.reduce(into: []) { $0.formUnion($1.shapes) }, index: index)
     self.latestColumns = latestColumns

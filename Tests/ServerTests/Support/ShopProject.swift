@@ -168,7 +168,7 @@ enum ShopProject {
             at: "2026-02-\(twoDigits(day))T\(twoDigits(customer % 24)):30:00Z"))
       }
       for day in [10, 15, 20, 25] {
-        let churned = Double.random(in: 0...1, using: &random) > 0.2 + 0.6 * pace
+        let churned = Double.random(in: 0...1, using: &random) > 0.02 + 0.96 * pace
         outcomes.append(
           """
           {"outcome_id": "o\(customer)-\(day)", "customer_id": \(customer), "churned": \(churned), \
