@@ -62,21 +62,40 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CDuckDB", path: "Sources/CDuckDB"),
-    target("Core", [log, product("DequeModule", "swift-collections"), product("Crypto", "swift-crypto")]),
+    target(
+      "Core", [log, product("DequeModule", "swift-collections"), product("Crypto", "swift-crypto")]),
     target(
       "Wire",
       [
         product("SwiftProtobuf", "swift-protobuf"), product("GRPCCore", "grpc-swift-2"),
         product("GRPCProtobuf", "grpc-swift-protobuf"),
       ]),
-    target("Catalog", ["Core", product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift"), product("Yams", "Yams"), log]),
     target(
-      "Workers", ["Core", "Wire", log, metrics, lifecycle, product("SwiftProtobuf", "swift-protobuf")] + nio),
-    target("Features", ["Core", "Workers", log, metrics, product("Crypto", "swift-crypto"), product("DequeModule", "swift-collections")]),
-    target("Serving", ["Core", "Workers", "Features", log, metrics, lifecycle, product("DequeModule", "swift-collections")]),
+      "Catalog",
+      [
+        "Core", product("Crypto", "swift-crypto"), product("GRDB", "GRDB.swift"),
+        product("Yams", "Yams"), log,
+      ]),
+    target(
+      "Workers",
+      ["Core", "Wire", log, metrics, lifecycle, product("SwiftProtobuf", "swift-protobuf")] + nio),
+    target(
+      "Features",
+      [
+        "Core", "Workers", log, metrics, product("Crypto", "swift-crypto"),
+        product("DequeModule", "swift-collections"),
+      ]),
+    target(
+      "Serving",
+      [
+        "Core", "Workers", "Features", log, metrics, lifecycle,
+        product("DequeModule", "swift-collections"),
+      ]),
     target("Monitoring", ["Core", log, metrics]),
     target("Jobs", ["Core", "Workers", product("GRDB", "GRDB.swift"), log, metrics, lifecycle]),
-    target("EmbeddedBackend", path: "Sources/Backends/Embedded", ["Core", log, product("Crypto", "swift-crypto")]),
+    target(
+      "EmbeddedBackend", path: "Sources/Backends/Embedded",
+      ["Core", log, product("Crypto", "swift-crypto")]),
     target("DuckDBBackend", path: "Sources/Backends/DuckDB", ["Core", "CDuckDB", log]),
     target(
       "Server",

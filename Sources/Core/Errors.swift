@@ -54,8 +54,10 @@ extension ErrorCode {
   package var mapping: (http: Int, grpc: Int, exit: Int32, help: String) {
     switch self {
     case .invalidArgument: (400, 3, 2, "The request is malformed; correct it as the message says.")
-    case .invalidDefinition: (422, 3, 1, "martlet.yaml has errors; every one is listed with its place.")
-    case .invalidConfiguration: (500, 9, 1, "Correct the configuration; `martlet config show` prints it.")
+    case .invalidDefinition:
+      (422, 3, 1, "martlet.yaml has errors; every one is listed with its place.")
+    case .invalidConfiguration:
+      (500, 9, 1, "Correct the configuration; `martlet config show` prints it.")
     case .invalidRecord: (422, 3, 1, "Records were refused; nothing of a strict file was stored.")
     case .notFound: (404, 5, 1, "The name is unknown; the message lists the nearest one.")
     case .alreadyExists: (409, 6, 1, "It exists already; choose another name.")
@@ -66,8 +68,10 @@ extension ErrorCode {
     case .deadlineExceeded: (504, 4, 1, "It took longer than allowed; retry, or allow more time.")
     case .cancelled: (499, 1, 1, "The caller went away.")
     case .unavailable: (503, 14, 1, "A part of the platform is away; retry later.")
-    case .userCode: (422, 9, 1, "A Python function of the project failed; its traceback is in the log.")
-    case .storage: (500, 13, 1, "A store failed; nothing acknowledged is lost. See `martlet doctor`.")
+    case .userCode:
+      (422, 9, 1, "A Python function of the project failed; its traceback is in the log.")
+    case .storage:
+      (500, 13, 1, "A store failed; nothing acknowledged is lost. See `martlet doctor`.")
     case .internalError: (500, 13, 1, "A defect of Martlet; please report it with the log.")
     }
   }

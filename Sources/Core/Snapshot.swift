@@ -26,7 +26,8 @@ package struct Snapshot: Sendable {
     self.models = models
     layouts = [:]
     for view in project.views {
-      guard let entity = project.entity(view.entity), let source = project.source(view.source) else {
+      guard let entity = project.entity(view.entity), let source = project.source(view.source)
+      else {
         continue
       }
       layouts[view.name] = ViewLayout(view: view, entity: entity, source: source)

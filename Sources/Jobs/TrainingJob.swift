@@ -20,13 +20,15 @@ package struct TrainingData: Sendable {
 
 /// What a training job takes from other rooms; the composition root fills it in.
 package struct TrainingSteps: Sendable {
-  package var buildSet: @Sendable (ModelDefinition, Timestamp, Snapshot) async throws -> TrainingData
+  package var buildSet:
+    @Sendable (ModelDefinition, Timestamp, Snapshot) async throws -> TrainingData
   package var baseline: @Sendable (String, ColumnBatch, [Double]) throws -> [UInt8]
   /// Predictions of the production version for these rows; nil where none serves.
   package var scoreProduction: @Sendable (String, ColumnBatch) async throws -> [Double]?
 
   package init(
-    buildSet: @escaping @Sendable (ModelDefinition, Timestamp, Snapshot) async throws ->
+    buildSet:
+      @escaping @Sendable (ModelDefinition, Timestamp, Snapshot) async throws ->
       TrainingData,
     baseline: @escaping @Sendable (String, ColumnBatch, [Double]) throws -> [UInt8],
     scoreProduction: @escaping @Sendable (String, ColumnBatch) async throws -> [Double]?

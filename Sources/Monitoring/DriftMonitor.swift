@@ -87,7 +87,8 @@ package final class DriftMonitor: Sendable {
       report, rule, lastTriggered: try await retraining.lastTriggered(report.model),
       inFlight: try await retraining.isInFlight(report.model), now: clock.now)
     guard case .fire(let trigger) = decision else {
-      log.debug("drift looked at", metadata: ["model": "\(report.model)", "decision": "\(decision)"])
+      log.debug(
+        "drift looked at", metadata: ["model": "\(report.model)", "decision": "\(decision)"])
       return
     }
     log.notice("retraining", metadata: ["model": "\(report.model)", "reason": "\(trigger.reason)"])
@@ -137,7 +138,8 @@ package final class DriftMonitor: Sendable {
   private func export(_ report: DriftReport) {
     for feature in report.features {
       let labels = [("model", report.model), ("feature", feature.feature)]
-      Gauge(label: "martlet_drift_score", dimensions: labels + [("test", "psi")]).record(feature.psi)
+      Gauge(label: "martlet_drift_score", dimensions: labels + [("test", "psi")]).record(
+        feature.psi)
       if let ks = feature.ks {
         Gauge(label: "martlet_drift_score", dimensions: labels + [("test", "ks")]).record(ks)
       }

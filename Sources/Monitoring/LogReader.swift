@@ -26,7 +26,10 @@ package struct LogReader: Sendable {
     let collected = Mutex(ColumnBatch(columns: []))
     try await warehouse.stream(
       sql,
-      [.string(version.model), .string(String(version.version)), .timestamp(start), .timestamp(end)]
+      [
+        .string(version.model), .string(String(version.version)), .timestamp(start),
+        .timestamp(end),
+      ]
     ) { batch in
       let copy = copy batch
       collected.withLock { $0.append(contentsOf: copy) }

@@ -75,7 +75,9 @@ struct CommonOptions: ParsableArguments {
 
   @Option(
     name: .long,
-    help: "Address of a running platform, as in http://127.0.0.1:8080 (default: found by the data directory).")
+    help:
+      "Address of a running platform, as in http://127.0.0.1:8080 (default: found by the data directory)."
+  )
   var server: String?
 
   @Flag(name: .long, help: "Print the answer as JSON.")

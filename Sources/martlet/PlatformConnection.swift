@@ -12,7 +12,8 @@ struct PlatformConnection: Sendable {
 
   /// Runs `body` connected to a platform.
   static func with<Result: Sendable>(
-    _ options: CommonOptions, _ body: @escaping @Sendable (PlatformConnection) async throws -> Result
+    _ options: CommonOptions,
+    _ body: @escaping @Sendable (PlatformConnection) async throws -> Result
   ) async throws -> Result {
     let (configuration, _) = try ConfigurationLoader.load(options)
     let token = configuration.server.token?.value
@@ -33,7 +34,8 @@ struct PlatformConnection: Sendable {
   }
 
   func post(
-    _ path: String, body: HTTPClientRequest.Body, onLine: (@Sendable (JSON) async throws -> Void)? = nil
+    _ path: String, body: HTTPClientRequest.Body,
+    onLine: (@Sendable (JSON) async throws -> Void)? = nil
   ) async throws -> JSON {
     try await send(.POST, path, body, onLine: onLine)
   }
@@ -42,7 +44,8 @@ struct PlatformConnection: Sendable {
   func push(_ lines: some Collection<String>, to source: String) async throws -> JSON {
     try await send(
       .POST, "/api/v1/sources/\(source.urlEscaped)/events",
-      .bytes(ByteBuffer(string: lines.joined(separator: "\n"))), contentType: "application/x-ndjson")
+      .bytes(ByteBuffer(string: lines.joined(separator: "\n"))), contentType: "application/x-ndjson"
+    )
   }
 
   /// The raw bytes of an answer, streamed to `sink`.
@@ -80,7 +83,8 @@ struct PlatformConnection: Sendable {
       }
     }
     guard let last else {
-      throw PlatformError(.unavailable, "the platform at \(address) closed the connection; see its log")
+      throw PlatformError(
+        .unavailable, "the platform at \(address) closed the connection; see its log")
     }
     if let error = last["error"] { throw Self.error(error) }
     return last
@@ -109,7 +113,8 @@ struct PlatformConnection: Sendable {
     let body = try? JSON(parsing: Array(bytes.readableBytesView))
     if let error = body?["error"] { return Self.error(error) }
     return PlatformError(
-      .internalError, "the platform answered \(response.status.code): \(String(buffer: bytes).prefix(500))")
+      .internalError,
+      "the platform answered \(response.status.code): \(String(buffer: bytes).prefix(500))")
   }
 
   private static func error(_ error: JSON) -> PlatformError {
@@ -122,6 +127,7 @@ struct PlatformConnection: Sendable {
 extension String {
   /// Escaped for a path segment or a query value of a URL.
   var urlEscaped: String {
-    addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? self
+    addingPercentEncoding(
+      withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? self
   }
 }

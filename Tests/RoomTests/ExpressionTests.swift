@@ -284,7 +284,9 @@ private struct TreeMaker {
     case 2: .literal(.int64(Int64(next(2_000) - 1_000)))
     case 3: .literal(.int64([.max, .min, 0, -1][next(4)]))
     case 4:
-      .literal(.double([0.5, -1e300, .leastNonzeroMagnitude, 9_223_372_036_854_775_808, 1e16, -0.0][next(6)]))
+      .literal(
+        .double(
+          [0.5, -1e300, .leastNonzeroMagnitude, 9_223_372_036_854_775_808, 1e16, -0.0][next(6)]))
     case 5: .literal(.string(["", "AA", "it's", "\"quoted\"", "é\n"][next(5)]))
     default: .name(["i", "d", "s", "b", "t", "view.feature", "nowhere"][next(7)])
     }

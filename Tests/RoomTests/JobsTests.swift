@@ -37,14 +37,16 @@ struct JobRunStateMachineTests {
   @Test("a job that waits for its back-off is not claimed")
   func notBefore() {
     let run = pendingRun { $0.notBefore = later }
-    #expect(JobRunStateMachine.apply(.claim(owner: "me", leaseUntil: later), to: run, now: now) == nil)
+    #expect(
+      JobRunStateMachine.apply(.claim(owner: "me", leaseUntil: later), to: run, now: now) == nil)
   }
 
   @Test("only the attempt that holds the lease may finish the job")
   func fencing() {
     let run = runningRun(attempt: 2)
     for event: JobRunStateMachine.Event in [
-      .succeed(owner: "me", attempt: 1, version: 1), .succeed(owner: "other", attempt: 2, version: 1),
+      .succeed(owner: "me", attempt: 1, version: 1),
+      .succeed(owner: "other", attempt: 2, version: 1),
       .fail(owner: "me", attempt: 1, error: "", retryable: true, retryAt: later),
     ] {
       #expect(JobRunStateMachine.apply(event, to: run, now: now) == nil)
@@ -71,14 +73,16 @@ struct JobRunStateMachineTests {
   @Test("an orphaned job goes back to the queue, and fails when its attempts are used up")
   func orphan() {
     #expect(JobRunStateMachine.apply(.orphan, to: runningRun(), now: now)?.state == .pending)
-    #expect(JobRunStateMachine.apply(.orphan, to: runningRun(attempt: 2), now: now)?.state == .failed)
+    #expect(
+      JobRunStateMachine.apply(.orphan, to: runningRun(attempt: 2), now: now)?.state == .failed)
   }
 
   @Test("final states stay, save that failed and cancelled jobs can be retried by hand")
   func finals() {
     for state in [JobState.completed, .failed, .cancelled] {
       let run = pendingRun { $0.state = state }
-      #expect(JobRunStateMachine.apply(.claim(owner: "me", leaseUntil: later), to: run, now: now) == nil)
+      #expect(
+        JobRunStateMachine.apply(.claim(owner: "me", leaseUntil: later), to: run, now: now) == nil)
       #expect(JobRunStateMachine.apply(.cancel, to: run, now: now) == nil)
       let retried = JobRunStateMachine.apply(.retry, to: run, now: now)
       #expect(retried?.state == (state == .completed ? nil : .pending))
@@ -88,7 +92,10 @@ struct JobRunStateMachineTests {
   @Test("back-off doubles from its base and stops at its limit")
   func backOff() {
     let backOff = BackOff(base: .seconds(5), limit: .minutes(1))
-    #expect((1...5).map { backOff.delay(afterAttempt: $0) } == [.seconds(5), .seconds(10), .seconds(20), .seconds(40), .minutes(1)])
+    #expect(
+      (1...5).map { backOff.delay(afterAttempt: $0) } == [
+        .seconds(5), .seconds(10), .seconds(20), .seconds(40), .minutes(1),
+      ])
   }
 }
 
@@ -118,14 +125,20 @@ struct CronScheduleTests {
 
   @Test(
     "what is not a schedule is refused with the part that is wrong",
-    arguments: ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "a * * * *", "5-1 * * * *", "*/0 * * * *", "1,,2 * * * *"])
+    arguments: [
+      "", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8",
+      "a * * * *", "5-1 * * * *", "*/0 * * * *", "1,,2 * * * *",
+    ])
   func refused(text: String) {
     #expect(throws: PlatformError.self) { try CronSchedule(text) }
   }
 
   @Test("a day that never comes has no next time")
   func never() throws {
-    #expect(try CronSchedule("0 0 30 2 *").next(after: Timestamp(iso8601: "2026-01-01T00:00:00Z"), in: #require(TimeZone(identifier: "UTC"))) == nil)
+    #expect(
+      try CronSchedule("0 0 30 2 *").next(
+        after: Timestamp(iso8601: "2026-01-01T00:00:00Z"), in: #require(TimeZone(identifier: "UTC"))
+      ) == nil)
   }
 }
 
@@ -134,7 +147,9 @@ struct JobQueueTests {
   private struct FixedClock: WallClock { let now = Timestamp(microseconds: 1_000_000) }
 
   private func queue() throws -> (JobQueue, String) {
-    let path = FileManager.default.temporaryDirectory.appendingPathComponent("jobs-\(UUID().uuidString).sqlite").path
+    let path = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "jobs-\(UUID().uuidString).sqlite"
+    ).path
     return (try JobQueue(path: path, clock: FixedClock()), path)
   }
 
@@ -151,7 +166,8 @@ struct JobQueueTests {
     #expect(try await queue.file(NewJob(model: "churn", reason: "d")).id != first.id)
   }
 
-  @Test("a job survives the process that ran it: reopened, it is taken up again as the next attempt")
+  @Test(
+    "a job survives the process that ran it: reopened, it is taken up again as the next attempt")
   func recovery() async throws {
     let (first, path) = try queue()
     defer { try? FileManager.default.removeItem(atPath: path) }
@@ -163,8 +179,11 @@ struct JobQueueTests {
     #expect(try await second.recover() == 1)
     let taken = try #require(try await second.claim(owner: "new", lease: .hours(1)))
     #expect(taken.id == job.id && taken.attempt == 2)
-    #expect(try await second.apply(.succeed(owner: "old", attempt: 1, version: 1), to: job.id) == nil)
-    #expect(try await second.apply(.succeed(owner: "new", attempt: 2, version: 1), to: job.id)?.state == .completed)
+    #expect(
+      try await second.apply(.succeed(owner: "old", attempt: 1, version: 1), to: job.id) == nil)
+    #expect(
+      try await second.apply(.succeed(owner: "new", attempt: 2, version: 1), to: job.id)?.state
+        == .completed)
   }
 }
 
@@ -172,7 +191,8 @@ struct JobQueueTests {
 struct EvaluationTests {
   @Test("ROC AUC shares ranks among ties and is undefined for one class")
   func auc() {
-    #expect(Evaluation.score(.rocAUC, predictions: [0.1, 0.4, 0.35, 0.8], labels: [0, 0, 1, 1]) == 0.75)
+    #expect(
+      Evaluation.score(.rocAUC, predictions: [0.1, 0.4, 0.35, 0.8], labels: [0, 0, 1, 1]) == 0.75)
     #expect(Evaluation.score(.rocAUC, predictions: [0.5, 0.5], labels: [0, 1]) == 0.5)
     #expect(Evaluation.score(.rocAUC, predictions: [0.5, 0.6], labels: [1, 1]) == nil)
   }

@@ -50,7 +50,8 @@ struct DriftTests {
 
   @Test("nulls that appear are drift, even where the values stay the same")
   func nulls() {
-    let drift = report(training, training.enumerated().map { $0.offset % 3 == 0 ? nil : $0.element })
+    let drift = report(
+      training, training.enumerated().map { $0.offset % 3 == 0 ? nil : $0.element })
     #expect(drift.psi > 0.25)
     #expect(drift.baselineNullShare == 0 && abs(drift.nullShare - 1.0 / 3) < 0.01)
   }
@@ -103,7 +104,8 @@ struct TriggerPolicyTests {
 
   @Test("a score above the threshold fires with the feature that moved most")
   func fires() {
-    let decision = TriggerPolicy.evaluate(report(), rule, lastTriggered: nil, inFlight: false, now: now)
+    let decision = TriggerPolicy.evaluate(
+      report(), rule, lastTriggered: nil, inFlight: false, now: now)
     guard case .fire(let trigger) = decision else {
       Issue.record("expected a trigger, got \(decision)")
       return
@@ -113,9 +115,12 @@ struct TriggerPolicyTests {
 
   @Test("no second job while one is in flight, nor within the cool-down, nor on too few rows")
   func holdsBack() {
-    #expect(TriggerPolicy.evaluate(report(), rule, lastTriggered: nil, inFlight: true, now: now) == .inFlight)
     #expect(
-      TriggerPolicy.evaluate(report(), rule, lastTriggered: now - .hours(1), inFlight: false, now: now)
+      TriggerPolicy.evaluate(report(), rule, lastTriggered: nil, inFlight: true, now: now)
+        == .inFlight)
+    #expect(
+      TriggerPolicy.evaluate(
+        report(), rule, lastTriggered: now - .hours(1), inFlight: false, now: now)
         == .coolingDown(until: now + .hours(1)))
     #expect(
       TriggerPolicy.evaluate(report(rows: 99), rule, lastTriggered: nil, inFlight: false, now: now)
@@ -124,6 +129,8 @@ struct TriggerPolicyTests {
       TriggerPolicy.evaluate(report(psi: 0.2), rule, lastTriggered: nil, inFlight: false, now: now)
         == .belowThreshold(0.2))
     let watching = DriftDefinition(window: .hours(1))
-    #expect(TriggerPolicy.evaluate(report(), watching, lastTriggered: nil, inFlight: false, now: now) == .watchOnly)
+    #expect(
+      TriggerPolicy.evaluate(report(), watching, lastTriggered: nil, inFlight: false, now: now)
+        == .watchOnly)
   }
 }

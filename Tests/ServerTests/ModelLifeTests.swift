@@ -248,6 +248,9 @@ extension WholeProgram {
         try await rest.promote("churn", 1)
         _ = try await rest.predict("churn", #"{"customer_id": 5}"#)
         _ = try await rest.online(["activity.events_7d"], #"{"customer_id": 5}"#)
+        try await waitUntil("the prediction was logged") {
+          try await rest.count("SELECT count(*) FROM model_logs") == 1
+        }
         try await rest.moveClock("2026-03-01T01:00:00Z")
         _ = try await rest.ok("/api/v1/models/churn/drift")
         let text = try await rest.get("/metrics").text

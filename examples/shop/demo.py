@@ -50,7 +50,11 @@ def say(step: str, text: str) -> None:
 
 def martlet(*arguments: str) -> dict:
     done = subprocess.run(
-        [MARTLET, *arguments, "--json"], env=ENVIRONMENT, capture_output=True, text=True, check=False
+        [MARTLET, *arguments, "--json"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise Failed(f"martlet {' '.join(arguments)}: {done.stderr.strip()}")
@@ -65,7 +69,9 @@ class Platform:
         DATA.mkdir(parents=True)
         self.log = open(DATA / "martlet.log", "w", encoding="utf-8")  # noqa: SIM115
         began = time.perf_counter()
-        self.process = subprocess.Popen([MARTLET, "up"], env=ENVIRONMENT, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [MARTLET, "up"], env=ENVIRONMENT, stdout=self.log, stderr=self.log
+        )
         self.address = self.wait_until_ready()
         say("up", f"ready in {time.perf_counter() - began:.2f} s at http://{self.address}")
 
@@ -199,13 +205,18 @@ def story(platform: Platform) -> None:
         "simulate", *SHOP, "--skip-days", str(day), "--drift-day", str(day), "--drift", "1",
         "--days", str(day + SHIFTED_DAYS),
     )  # fmt: skip
-    say("shift", f"customers behave differently: {shifted['events']:,} more events in {shifted['days']} days")
+    say(
+        "shift",
+        f"customers behave differently: {shifted['events']:,} more events in {shifted['days']} days",
+    )
     began = time.perf_counter()
     predict(platform, seed=2)
     wait_for_flush(platform)
     shaken = drift()
     if not calm < 0.25 < shaken:
-        raise Failed(f"drift of {calm:.3f} before and {shaken:.3f} after the shift, expected below and above 0.25")
+        raise Failed(
+            f"drift of {calm:.3f} before and {shaken:.3f} after the shift, expected below and above 0.25"
+        )
 
     second = wait_for_version(platform, 2)
     reason = platform.get(f"/api/v1/jobs/{second['job_id']}")["reason"]
@@ -228,7 +239,10 @@ def main() -> int:
         story(platform)
         say("done", f"{time.perf_counter() - began:.0f} s in all")
         if os.environ.get("DEMO") != "once":
-            say("serving", f"http://{platform.address} until Ctrl-C; try: curl http://{platform.address}/metrics")
+            say(
+                "serving",
+                f"http://{platform.address} until Ctrl-C; try: curl http://{platform.address}/metrics",
+            )
             signal.pause()
     except KeyboardInterrupt:
         print()

@@ -63,7 +63,9 @@ package struct CronSchedule: Sendable, Equatable {
       let bounds = body.split(separator: "-", omittingEmptySubsequences: false)
       if body == "*" {
         found.formUnion(stride(from: range.lowerBound, through: range.upperBound, by: step))
-      } else if bounds.count == 2, let low = number(bounds[0]), let high = number(bounds[1]), low <= high {
+      } else if bounds.count == 2, let low = number(bounds[0]), let high = number(bounds[1]),
+        low <= high
+      {
         found.formUnion(stride(from: low, through: high, by: step))
       } else if bounds.count == 1, let value = number(bounds[0]) {
         let last = pieces.count == 2 ? range.upperBound : value
@@ -77,14 +79,17 @@ package struct CronSchedule: Sendable, Equatable {
 
   /// The first time after `time` that the schedule names, nil where there is none within four years (30 February).
   package func next(after time: Timestamp, in zone: TimeZone) -> Timestamp? {
-    let offset = Int64(zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(time.microseconds) / 1e6)))
+    let offset = Int64(
+      zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(time.microseconds) / 1e6)))
     var day = Timestamp(microseconds: time.microseconds + offset * 1_000_000).splitDays.days
     for _ in 0..<(4 * 366 + 1) {
       if matches(day: day) {
         for hour in hours.sorted() {
           for minute in minutes.sorted() {
             let local = day * 86_400 + Int64(hour * 3_600 + minute * 60)
-            guard let instant = Self.instant(ofLocal: local, in: zone), instant > time else { continue }
+            guard let instant = Self.instant(ofLocal: local, in: zone), instant > time else {
+              continue
+            }
             return instant
           }
         }
@@ -112,7 +117,8 @@ package struct CronSchedule: Sendable, Equatable {
     let late = Date(timeIntervalSince1970: Double(local + 86_400))
     let offsets = [zone.secondsFromGMT(for: early), zone.secondsFromGMT(for: late)]
     let candidates = offsets.map { local - Int64($0) }.filter { candidate in
-      candidate + Int64(zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(candidate)))) == local
+      candidate + Int64(zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(candidate))))
+        == local
     }
     return candidates.min().map { Timestamp(microseconds: $0 * 1_000_000) }
   }

@@ -275,7 +275,8 @@ extension JSON {
       if isInteger, !overflow, magnitude <= UInt64(Int64.max) {
         return .int(start == digits ? Int64(magnitude) : -Int64(magnitude))
       }
-      let text = String(decoding: UnsafeBufferPointer(rebasing: bytes[start..<position]), as: UTF8.self)
+      let text = String(
+        decoding: UnsafeBufferPointer(rebasing: bytes[start..<position]), as: UTF8.self)
       guard let value = Double(text) else { throw fault("'\(text)' is not a number") }
       return .double(value)
     }

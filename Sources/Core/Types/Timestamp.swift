@@ -65,7 +65,8 @@ package struct Span: Hashable, Comparable, Sendable, Codable {
     let text = try decoder.singleValueContainer().decode(String.self)
     guard let span = Span(text) else {
       throw PlatformError(
-        .invalidArgument, "'\(text)' is not a length of time; write for example 500ms, 30s, 24h, 7d")
+        .invalidArgument, "'\(text)' is not a length of time; write for example 500ms, 30s, 24h, 7d"
+      )
     }
     self = span
   }

@@ -18,7 +18,8 @@ extension Timestamp: CustomStringConvertible {
     case .failure(.malformed):
       throw PlatformError(
         .invalidArgument,
-        "'\(text)' is not a time; write it as in 2026-01-31T12:00:00Z or 2026-01-31T12:00:00.123456+01:00")
+        "'\(text)' is not a time; write it as in 2026-01-31T12:00:00Z or 2026-01-31T12:00:00.123456+01:00"
+      )
     }
   }
 
@@ -85,7 +86,11 @@ extension Timestamp: CustomStringConvertible {
     pad(seconds % 60, 2, into: &text)
     if micros != 0 {
       text += "."
-      if micros % 1_000 == 0 { pad(micros / 1_000, 3, into: &text) } else { pad(micros, 6, into: &text) }
+      if micros % 1_000 == 0 {
+        pad(micros / 1_000, 3, into: &text)
+      } else {
+        pad(micros, 6, into: &text)
+      }
     }
     return text + "Z"
   }
@@ -175,7 +180,13 @@ private struct DigitReader {
   /// `+01`, `+0100` or `+01:00` in seconds east of Greenwich.
   mutating func zoneOffset() -> Int64? {
     let sign: Int64
-    if skip(UInt8(ascii: "+")) { sign = 1 } else if skip(UInt8(ascii: "-")) { sign = -1 } else { return nil }
+    if skip(UInt8(ascii: "+")) {
+      sign = 1
+    } else if skip(UInt8(ascii: "-")) {
+      sign = -1
+    } else {
+      return nil
+    }
     guard let hours = number(2), hours < 24 else { return nil }
     var minutes: Int64 = 0
     if !atEnd {

@@ -55,7 +55,8 @@ package enum DriftDetector {
     to end: Timestamp
   ) -> DriftReport {
     let features = (baseline.features + [baseline.prediction]).map { profile in
-      let column = window[profile.name] ?? Column(name: profile.name, nulls: window.count, of: .double)
+      let column =
+        window[profile.name] ?? Column(name: profile.name, nulls: window.count, of: .double)
       return compare(profile, column)
     }
     return DriftReport(

@@ -79,7 +79,11 @@ package struct ColumnProfile: Codable, Sendable, Equatable {
     }
     var runs: [(value: Double, count: Int)] = []
     for value in sorted {
-      if runs.last?.value == value { runs[runs.count - 1].count += 1 } else { runs.append((value, 1)) }
+      if runs.last?.value == value {
+        runs[runs.count - 1].count += 1
+      } else {
+        runs.append((value, 1))
+      }
     }
     if runs.count <= limit { return runs.dropLast().map(\.value) }
     let share = max(1, sorted.count / limit)

@@ -14,11 +14,12 @@ package enum Doctor {
     package var advice: String
 
     package var text: String {
-      let mark = switch verdict {
-      case .good: "ok   "
-      case .note: "note "
-      case .bad: "BAD  "
-      }
+      let mark =
+        switch verdict {
+        case .good: "ok   "
+        case .note: "note "
+        case .bad: "BAD  "
+        }
       return "\(mark) \(name): \(what)" + (advice.isEmpty ? "" : "\n       → \(advice)")
     }
 
@@ -47,7 +48,8 @@ package enum Doctor {
         advice: "start it with `martlet up`")
     }
     return Finding(
-      name: "platform", verdict: .good, what: "runs as process \(running.pid) at \(running.http)", advice: "")
+      name: "platform", verdict: .good, what: "runs as process \(running.pid) at \(running.http)",
+      advice: "")
   }
 
   private static func dataDirectory(_ configuration: Configuration) -> Finding {
@@ -67,7 +69,8 @@ package enum Doctor {
         : Finding(name: "data.directory", verdict: .good, what: text, advice: "")
     } catch {
       return Finding(
-        name: "data.directory", verdict: .bad, what: "\(path) cannot be written: \(error.localizedDescription)",
+        name: "data.directory", verdict: .bad,
+        what: "\(path) cannot be written: \(error.localizedDescription)",
         advice: "change its permissions, or set data.directory to a folder of yours")
     }
   }
@@ -78,7 +81,8 @@ package enum Doctor {
       ? Finding(name: "project", verdict: .good, what: "\(path) is there", advice: "")
       : Finding(
         name: "project", verdict: .note, what: "there is no \(path)",
-        advice: "`martlet init` writes a first one; `project` in the configuration names another folder")
+        advice:
+          "`martlet init` writes a first one; `project` in the configuration names another folder")
   }
 
   private static func memory() -> Finding {
@@ -93,12 +97,14 @@ package enum Doctor {
 
   private static func python(_ configuration: Configuration) -> Finding {
     let python = configuration.workers.python
-    let code = "import sys, numpy, google.protobuf as p; print(sys.version.split()[0], numpy.__version__, p.__version__)"
+    let code =
+      "import sys, numpy, google.protobuf as p; print(sys.version.split()[0], numpy.__version__, p.__version__)"
     let (status, output) = run(python, ["-c", code])
     guard status == 0 else {
       return Finding(
         name: "workers.python", verdict: .bad, what: "\(python) cannot run workers: \(output)",
-        advice: "`\(python) -m pip install numpy protobuf`, or set workers.python to another interpreter")
+        advice:
+          "`\(python) -m pip install numpy protobuf`, or set workers.python to another interpreter")
     }
     let words = output.split(separator: " ").map(String.init)
     guard words.count == 3 else {
@@ -108,7 +114,8 @@ package enum Doctor {
     }
     return Finding(
       name: "workers.python", verdict: .good,
-      what: "\(python) is Python \(words[0]) with NumPy \(words[1]) and protobuf \(words[2])", advice: "")
+      what: "\(python) is Python \(words[0]) with NumPy \(words[1]) and protobuf \(words[2])",
+      advice: "")
   }
 
   private static func run(_ command: String, _ arguments: [String]) -> (Int32, String) {
@@ -128,10 +135,14 @@ package enum Doctor {
   private static func warehouse(_ configuration: Configuration, isRunning: Bool) async -> Finding {
     let path = configuration.data.directory + "/warehouse.duckdb"
     guard !isRunning else {
-      return Finding(name: "warehouse", verdict: .good, what: "\(path) is held by the running platform", advice: "")
+      return Finding(
+        name: "warehouse", verdict: .good, what: "\(path) is held by the running platform",
+        advice: "")
     }
     guard FileManager.default.fileExists(atPath: path) else {
-      return Finding(name: "warehouse", verdict: .note, what: "\(path) will be made at the first start", advice: "")
+      return Finding(
+        name: "warehouse", verdict: .note, what: "\(path) will be made at the first start",
+        advice: "")
     }
     do {
       let warehouse = try await DuckDBWarehouse.open(path: path)
@@ -147,7 +158,8 @@ package enum Doctor {
   private static func port(_ setting: String, _ port: Int, isOurs: Bool) -> Finding {
     if port == 0 || isOurs {
       return Finding(
-        name: setting, verdict: .good, what: isOurs ? "in use by the running platform" : "any free one", advice: "")
+        name: setting, verdict: .good,
+        what: isOurs ? "in use by the running platform" : "any free one", advice: "")
     }
     let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(handle) }

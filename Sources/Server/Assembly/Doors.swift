@@ -28,7 +28,8 @@ struct HTTPDoor: Service {
       router: HTTPRouter(services: services).build(),
       configuration: .init(
         address: .hostname(server.host, port: server.httpPort), serverName: "martlet"),
-      onServerRunning: { channel in ports.set(http: channel.localAddress?.port ?? server.httpPort) },
+      onServerRunning: { channel in ports.set(http: channel.localAddress?.port ?? server.httpPort)
+      },
       logger: quiet)
     do {
       try await application.run()

@@ -44,7 +44,8 @@ struct JSONLogHandler: LogHandler {
   func log(event: LogEvent) {
     var members: [JSON.Member] = [
       .init("time", .string(SystemClock().now.description)),
-      .init("level", .string(event.level.rawValue)), .init("message", .string(event.message.description)),
+      .init("level", .string(event.level.rawValue)),
+      .init("message", .string(event.message.description)),
     ]
     let all = metadata.merging(event.metadata ?? [:]) { $1 }
     for (key, value) in all.sorted(by: { $0.key < $1.key }) {

@@ -9,8 +9,8 @@ import Logging
 import Metrics
 import Monitoring
 import NIOPosix
-import Serving
 import ServiceLifecycle
+import Serving
 import Workers
 
 /// The composition root: builds the rooms, closes the ring, and lists the services in the order in which they start.
@@ -39,7 +39,8 @@ package struct Platform: Sendable {
     let clock = try await Self.clock(configuration, warehouse)
     let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
     let jobs = try JobQueue(
-      path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts)
+      path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts
+    )
     let blobs = try DirectoryBlobStore(root: data + "/blobs")
 
     let store = MemoryOnlineStore()
@@ -53,7 +54,8 @@ package struct Platform: Sendable {
     let workers = WorkerPool(Self.workers(configuration), logger: log)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
-      transform: WorkerTransform(pool: workers, definitions: online.visible), queueRows: configuration.ingest.commitQueueRows, log: log)
+      transform: WorkerTransform(pool: workers, definitions: online.visible),
+      queueRows: configuration.ingest.commitQueueRows, log: log)
     let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: workers, log: log)
     let predictionLog = PredictionLog(
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
@@ -73,7 +75,8 @@ package struct Platform: Sendable {
     runner = Runner(
       queue: jobs, training: training, clock: SystemClock(), owner: UUID().uuidString,
       lease: configuration.jobs.lease,
-      backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit), log: log)
+      backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit),
+      log: log)
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
@@ -131,7 +134,8 @@ package struct Platform: Sendable {
   private static func workers(_ configuration: Configuration) -> WorkerConfiguration {
     let workers = configuration.workers
     return WorkerConfiguration(
-      python: workers.python, pythonPath: PythonRuntime.path, directory: configuration.data.directory,
+      python: workers.python, pythonPath: PythonRuntime.path,
+      directory: configuration.data.directory,
       maxPythonWorkers: workers.maxPythonWorkers, heartbeatInterval: workers.heartbeat,
       heartbeatTimeout: workers.heartbeatTimeout, helloTimeout: workers.startTimeout,
       idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
@@ -157,8 +161,10 @@ package struct Platform: Sendable {
   ) -> TrainingSteps {
     TrainingSteps(
       buildSet: { model, asOf, snapshot in
-        try await TrainingSetBuilder(warehouse: warehouse).build(model, asOf: asOf, snapshot: snapshot)
-          .trainingData
+        try await TrainingSetBuilder(warehouse: warehouse).build(
+          model, asOf: asOf, snapshot: snapshot
+        )
+        .trainingData
       },
       baseline: { model, features, predictions in
         try Baseline(model: model, features: features, predictions: predictions).encoded()

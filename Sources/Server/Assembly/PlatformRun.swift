@@ -136,7 +136,9 @@ private struct Announcement: Service {
         pid: ProcessInfo.processInfo.processIdentifier, http: "http://\(reachable):\(http)",
         grpc: "\(reachable):\(grpc)")
       do { try platform.write(configuration) } catch {
-        log.error("martlet.json could not be written; commands need --server", metadata: ["error": "\(error)"])
+        log.error(
+          "martlet.json could not be written; commands need --server",
+          metadata: ["error": "\(error)"])
       }
       log.notice("ready", metadata: ["http": "\(platform.http)", "grpc": "\(platform.grpc)"])
       onReady(platform)

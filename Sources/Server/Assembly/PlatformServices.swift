@@ -162,7 +162,8 @@ package struct PlatformServices: Sendable {
   func version(_ model: String, _ text: String) throws -> ModelVersion {
     try requireModel(model)
     let versions = catalog.changes.current.models[model] ?? []
-    guard let number = Int64(text), let found = versions.first(where: { $0.version == number }) else {
+    guard let number = Int64(text), let found = versions.first(where: { $0.version == number })
+    else {
       throw PlatformError(
         .notFound,
         "model '\(model)' has no version '\(text)'"
@@ -173,7 +174,8 @@ package struct PlatformServices: Sendable {
 
   func window(_ text: String) throws -> Span {
     guard let span = Span(text) else {
-      throw PlatformError(.invalidArgument, "'\(text)' is not a window; write for example 30m, 24h, 7d")
+      throw PlatformError(
+        .invalidArgument, "'\(text)' is not a window; write for example 30m, 24h, 7d")
     }
     return span
   }
@@ -186,7 +188,8 @@ package struct PlatformServices: Sendable {
     try requireModel(model)
     guard configuration.roles.contains(.orchestrator) else {
       throw PlatformError(
-        .failedPrecondition, "this process has no orchestrator role; start one with roles: [orchestrator]")
+        .failedPrecondition,
+        "this process has no orchestrator role; start one with roles: [orchestrator]")
     }
     return try await jobs.file(
       NewJob(model: model, reason: reason, parameters: parameters, idempotencyKey: idempotencyKey))
@@ -231,7 +234,8 @@ package struct PlatformServices: Sendable {
     }
     let now = clock.now
     for (source, newest) in online.newestEvents {
-      metrics.setGauge("martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
+      metrics.setGauge(
+        "martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
     }
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
@@ -250,7 +254,8 @@ package struct PlatformServices: Sendable {
           .init(
             name,
             .object([
-              "accepted": .int(Int64(counts.accepted)), "duplicates": .int(Int64(counts.duplicates)),
+              "accepted": .int(Int64(counts.accepted)),
+              "duplicates": .int(Int64(counts.duplicates)),
               "quarantined": .int(Int64(counts.quarantined)),
             ]))
         }),

@@ -3,7 +3,9 @@ package enum ProjectTemplate {
   /// File names and texts of a first project.
   package static func files(name: String) -> [(String, String)] {
     let last = name.split(separator: "/").last.map(String.init) ?? ""
-    let usable = last.lowercased().filter { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+    let usable = last.lowercased().filter {
+      $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_")
+    }
     let project = usable.first?.isLetter == true ? usable : "shop"
     return [("martlet.yaml", yaml(project)), ("train.py", train)]
   }

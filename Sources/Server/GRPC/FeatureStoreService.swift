@@ -8,7 +8,8 @@ import Wire
 /// `martlet.v1.FeatureStore` over the platform's services.
 struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
   let services: PlatformServices
-  private let readTimer = Metrics.Timer(label: "martlet_online_read_seconds", dimensions: [("transport", "grpc")])
+  private let readTimer = Metrics.Timer(
+    label: "martlet_online_read_seconds", dimensions: [("transport", "grpc")])
 
   private static let chunkBytes = 1 << 20
 
@@ -43,12 +44,14 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
         case .chunk(let bytes) where header != nil: try file.write(bytes)
         default:
           throw PlatformError(
-            .invalidArgument, "the first message of an upload names the file, the others carry its bytes")
+            .invalidArgument,
+            "the first message of an upload names the file, the others carry its bytes")
         }
       }
       try file.close()
       guard let header else {
-        throw PlatformError(.invalidArgument, "the upload is empty: its first message must name the file")
+        throw PlatformError(
+          .invalidArgument, "the upload is empty: its first message must name the file")
       }
       let report = try await services.ingestFile(
         at: path, name: header.name, source: header.source,

@@ -5,7 +5,8 @@ import GRPCCore
 struct ErrorTranslationInterceptor: ServerInterceptor {
   func intercept<Input: Sendable, Output: Sendable>(
     request: StreamingServerRequest<Input>, context: ServerContext,
-    next: @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
+    next:
+      @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
       StreamingServerResponse<Output>
   ) async throws -> StreamingServerResponse<Output> {
     do {
@@ -24,14 +25,17 @@ struct TokenInterceptor: ServerInterceptor {
 
   func intercept<Input: Sendable, Output: Sendable>(
     request: StreamingServerRequest<Input>, context: ServerContext,
-    next: @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
+    next:
+      @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
       StreamingServerResponse<Output>
   ) async throws -> StreamingServerResponse<Output> {
     let given = request.metadata[stringValues: "authorization"].first { _ in true } ?? ""
-    guard context.descriptor.service.fullyQualifiedService == "grpc.health.v1.Health"
-      || equalInConstantTime(given, "Bearer \(token)")
+    guard
+      context.descriptor.service.fullyQualifiedService == "grpc.health.v1.Health"
+        || equalInConstantTime(given, "Bearer \(token)")
     else {
-      throw RPCError(code: .unauthenticated, message: "send the metadata authorization: Bearer TOKEN")
+      throw RPCError(
+        code: .unauthenticated, message: "send the metadata authorization: Bearer TOKEN")
     }
     return try await next(request, context)
   }

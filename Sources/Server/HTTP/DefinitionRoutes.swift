@@ -10,11 +10,13 @@ struct DefinitionRoutes {
     router.post("definitions/plan") { request, _ in
       let body = try await request.json()
       let plan = try await services.catalog.plan(
-        yaml: try yaml(body), directory: body["directory"]?.string ?? services.configuration.project)
-      return JSONResponse.ok(.object([
-        "text": .string(plan.text), "empty": .bool(plan.isEmpty),
-        "plan": try JSON(parsing: [UInt8](JSONEncoder().encode(plan))),
-      ]))
+        yaml: try yaml(body), directory: body["directory"]?.string ?? services.configuration.project
+      )
+      return JSONResponse.ok(
+        .object([
+          "text": .string(plan.text), "empty": .bool(plan.isEmpty),
+          "plan": try JSON(parsing: [UInt8](JSONEncoder().encode(plan))),
+        ]))
     }
     router.post("definitions/apply") { request, _ in
       let body = try await request.json()
@@ -23,17 +25,21 @@ struct DefinitionRoutes {
       let plan = try await services.catalog.plan(yaml: yaml, directory: directory)
       let snapshot = try await services.apply(
         yaml: yaml, directory: directory, author: body["author"]?.string ?? "unknown")
-      return JSONResponse.ok(.object([
-        "text": .string("\(plan.text)\nversion \(snapshot.definitionsVersion) is in force"),
-        "version": .int(snapshot.definitionsVersion), "digest": .string(snapshot.definitionsDigest),
-      ]))
+      return JSONResponse.ok(
+        .object([
+          "text": .string("\(plan.text)\nversion \(snapshot.definitionsVersion) is in force"),
+          "version": .int(snapshot.definitionsVersion),
+          "digest": .string(snapshot.definitionsDigest),
+        ]))
     }
     router.get("definitions") { _, _ in
       let snapshot = services.catalog.changes.current
-      return JSONResponse.ok(.object([
-        "version": .int(snapshot.definitionsVersion), "digest": .string(snapshot.definitionsDigest),
-        "project": try JSON(parsing: [UInt8](JSONEncoder().encode(snapshot.project))),
-      ]))
+      return JSONResponse.ok(
+        .object([
+          "version": .int(snapshot.definitionsVersion),
+          "digest": .string(snapshot.definitionsDigest),
+          "project": try JSON(parsing: [UInt8](JSONEncoder().encode(snapshot.project))),
+        ]))
     }
   }
 

@@ -22,7 +22,8 @@ enum FeatureJSON {
     for member in members {
       guard let value = member.value.scalar else {
         throw PlatformError(
-          .invalidArgument, "'\(member.key)' in '\(field)' must be a number, text, true, false or null")
+          .invalidArgument,
+          "'\(member.key)' in '\(field)' must be a number, text, true, false or null")
       }
       row[member.key] = value
     }
@@ -32,7 +33,8 @@ enum FeatureJSON {
   static func names(_ json: JSON?, field: String) throws -> [String] {
     guard let items = json?.array, !items.isEmpty else {
       throw PlatformError(
-        .invalidArgument, "'\(field)' must be a list of names, as in [\"customer_activity.orders_7d\"]")
+        .invalidArgument,
+        "'\(field)' must be a list of names, as in [\"customer_activity.orders_7d\"]")
     }
     return try items.map { item in
       guard let name = item.string else {

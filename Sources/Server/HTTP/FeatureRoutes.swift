@@ -8,7 +8,8 @@ import NIOCore
 /// Feature values: the list, online reads, history.
 struct FeatureRoutes {
   let services: PlatformServices
-  private let readTimer = Metrics.Timer(label: "martlet_online_read_seconds", dimensions: [("transport", "rest")])
+  private let readTimer = Metrics.Timer(
+    label: "martlet_online_read_seconds", dimensions: [("transport", "rest")])
 
   init(services: PlatformServices) { self.services = services }
 

@@ -11,7 +11,9 @@ struct HTTPRouter {
   func build() -> Router<Context> {
     let router = Router(context: Context.self)
     router.add(middleware: ErrorTranslation())
-    if let token = services.configuration.server.token { router.add(middleware: TokenCheck(token: token.value)) }
+    if let token = services.configuration.server.token {
+      router.add(middleware: TokenCheck(token: token.value))
+    }
     PlatformRoutes(services: services).add(to: router)
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
@@ -51,7 +53,8 @@ extension Request {
   func limit(default value: Int) throws -> Int {
     guard let text = query("limit") else { return value }
     guard let limit = Int(text), (1...10_000).contains(limit) else {
-      throw PlatformError(.invalidArgument, "'limit' must be a number from 1 to 10000, not '\(text)'")
+      throw PlatformError(
+        .invalidArgument, "'limit' must be a number from 1 to 10000, not '\(text)'")
     }
     return limit
   }

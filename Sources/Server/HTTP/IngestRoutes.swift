@@ -40,7 +40,8 @@ struct IngestRoutes {
         status: .ok, headers: [.contentType: "application/x-ndjson"],
         body: ResponseBody { writer in
           defer { services.spool.remove(path) }
-          let (lines, feed) = AsyncStream.makeStream(of: JSON.self, bufferingPolicy: .bufferingNewest(8))
+          let (lines, feed) = AsyncStream.makeStream(
+            of: JSON.self, bufferingPolicy: .bufferingNewest(8))
           async let last: JSON = Self.finish(feed) {
             try await services.ingestFile(
               at: path, name: name, source: source, format: format, strict: strict

@@ -11,9 +11,10 @@ struct ModelRoutes {
   func add(to router: RouterGroup<HTTPRouter.Context>) {
     router.get("models") { _, _ in
       let snapshot = services.catalog.changes.current
-      return JSONResponse.ok(.object([
-        "models": .array(snapshot.project.models.map { model($0.name, snapshot) })
-      ]))
+      return JSONResponse.ok(
+        .object([
+          "models": .array(snapshot.project.models.map { model($0.name, snapshot) })
+        ]))
     }
     router.get("models/:model") { _, context in
       let name = try context.name("model")
@@ -62,7 +63,8 @@ struct ModelRoutes {
     guard let entities = body["entities"] else {
       throw PlatformError(
         .invalidArgument,
-        "send {\"rows\": [{\"customer_id\": 42}]} or {\"entities\": {\"customer_id\": 42}, \"inputs\": {…}}")
+        "send {\"rows\": [{\"customer_id\": 42}]} or {\"entities\": {\"customer_id\": 42}, \"inputs\": {…}}"
+      )
     }
     var row = try FeatureJSON.row(entities, field: "entities")
     if let inputs = body["inputs"] {

@@ -37,10 +37,12 @@ struct WarehouseRoutes {
         throw PlatformError(.invalidArgument, "send {\"sql\": \"SELECT …\"}")
       }
       let rows = try await collect(sql, [])
-      return JSONResponse.ok(.object([
-        "columns": .array(rows.names.map { .string($0) }), "rows": .array(rows.rows.map { .array($0) }),
-        "truncated": .bool(rows.isCut),
-      ]))
+      return JSONResponse.ok(
+        .object([
+          "columns": .array(rows.names.map { .string($0) }),
+          "rows": .array(rows.rows.map { .array($0) }),
+          "truncated": .bool(rows.isCut),
+        ]))
     }
   }
 

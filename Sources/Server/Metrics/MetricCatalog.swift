@@ -4,7 +4,8 @@ package enum MetricCatalog {
     "martlet_predict_seconds": "Time of a prediction by stage: hydrate, queue, compute, total.",
     "martlet_predictions_total": "Predictions by model, version and outcome.",
     "martlet_ingest_events_total": "Events that were stored, by source.",
-    "martlet_ingest_duplicates_total": "Events that were stored before and so were not stored again.",
+    "martlet_ingest_duplicates_total":
+      "Events that were stored before and so were not stored again.",
     "martlet_quarantined_total": "Records that failed validation and were kept aside, by source.",
     "martlet_ingest_queue_rows": "Rows that wait for the next commit.",
     "martlet_model_reload_failures_total": "Versions that could not be loaded, by model.",

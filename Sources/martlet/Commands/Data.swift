@@ -29,13 +29,15 @@ struct IngestCommand: AsyncParsableCommand {
   }
 
   private func ingest(_ file: String, _ platform: PlatformConnection) async throws {
-    guard let size = try? FileManager.default.attributesOfItem(atPath: file)[.size] as? NSNumber else {
+    guard let size = try? FileManager.default.attributesOfItem(atPath: file)[.size] as? NSNumber
+    else {
       throw PlatformError(.notFound, "there is no readable file \(file)")
     }
     var query = "name=\(URL(fileURLWithPath: file).lastPathComponent.urlEscaped)&strict=\(strict)"
     if let format { query += "&format=\(format.urlEscaped)" }
     let bar = ProgressBox(ProgressLine(file))
-    let body = HTTPClientRequest.Body.stream(FileChunks(path: file), length: .known(size.int64Value))
+    let body = HTTPClientRequest.Body.stream(
+      FileChunks(path: file), length: .known(size.int64Value))
     let answer = try await platform.post(
       "/api/v1/sources/\(source.urlEscaped)/files?\(query)", body: body
     ) { line in
@@ -124,7 +126,8 @@ struct PushCommand: AsyncParsableCommand {
         print(
           JSON.object([
             "accepted": .int(accepted), "duplicates": .int(duplicates),
-            "quarantined": .int(quarantined), "reasons": .array(reasons.prefix(100).map { .string($0) }),
+            "quarantined": .int(quarantined),
+            "reasons": .array(reasons.prefix(100).map { .string($0) }),
           ]).text)
         return
       }
@@ -155,12 +158,14 @@ struct QuarantineCommand: AsyncParsableCommand {
       if options.json { return print(answer.text) }
       let rows = (answer["records"]?.array ?? []).map { record in
         [
-          record["id"]?.text ?? "", record["source"]?.string ?? "", record["position"]?.string ?? "",
+          record["id"]?.text ?? "", record["source"]?.string ?? "",
+          record["position"]?.string ?? "",
           record["reason"]?.string ?? "",
         ]
       }
       print(
-        rows.isEmpty ? "quarantine is empty" : Terminal.table(["id", "source", "position", "reason"], rows))
+        rows.isEmpty
+          ? "quarantine is empty" : Terminal.table(["id", "source", "position", "reason"], rows))
     }
   }
 
@@ -191,7 +196,9 @@ struct SQLCommand: AsyncParsableCommand {
 
   func run() async throws {
     let body = JSON.object(["sql": .string(query)])
-    let answer = try await PlatformConnection.with(options) { try await $0.post("/api/v1/sql", body) }
+    let answer = try await PlatformConnection.with(options) {
+      try await $0.post("/api/v1/sql", body)
+    }
     if options.json { return print(answer.text) }
     let columns = (answer["columns"]?.array ?? []).compactMap(\.string)
     let rows = (answer["rows"]?.array ?? []).map { row in

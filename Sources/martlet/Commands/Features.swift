@@ -16,7 +16,9 @@ struct FeaturesCommand: AsyncParsableCommand {
     @OptionGroup var options: CommonOptions
 
     func run() async throws {
-      let answer = try await PlatformConnection.with(options) { try await $0.get("/api/v1/features") }
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.get("/api/v1/features")
+      }
       if options.json { return print(answer.text) }
       let rows = (answer["features"]?.array ?? []).map { feature in
         ["name", "type", "entity", "source", "what"].map { feature[$0]?.string ?? "" }
@@ -31,7 +33,9 @@ struct FeaturesCommand: AsyncParsableCommand {
   struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Read features of one entity key as of now.",
-      discussion: "EXAMPLE\n  martlet features get carrier_delays.last_delay,carrier_delays.late_24h carrier=UA")
+      discussion:
+        "EXAMPLE\n  martlet features get carrier_delays.last_delay,carrier_delays.late_24h carrier=UA"
+    )
     @OptionGroup var options: CommonOptions
     @Argument(help: "Features as view.feature, with commas between.") var features: String
     @Argument(help: "Key columns, as name=value.") var keys: [String]
@@ -48,8 +52,12 @@ struct FeaturesCommand: AsyncParsableCommand {
       func cells(_ key: String) -> [String] {
         (vector[key]?.array ?? []).map { $0 == .null ? "" : $0.string ?? $0.text }
       }
-      let (values, statuses, times) = (cells("values"), cells("statuses"), cells("event_timestamps"))
-      let rows = names.indices.map { [names[$0].string ?? "", values[$0], statuses[$0], times[$0]] }
+      let (values, statuses, times) = (
+        cells("values"), cells("statuses"), cells("event_timestamps")
+      )
+      let rows = names.indices.map {
+        [names[$0].string ?? "", values[$0], statuses[$0], times[$0]]
+      }
       print(Terminal.table(["feature", "value", "status", "event time"], rows))
     }
   }
@@ -80,7 +88,8 @@ struct FeaturesCommand: AsyncParsableCommand {
         + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
       try await PlatformConnection.with(options) { platform in
         guard FileManager.default.createFile(atPath: output, contents: nil),
-          let file = FileHandle(forWritingAtPath: output) else {
+          let file = FileHandle(forWritingAtPath: output)
+        else {
           throw PlatformError(.invalidArgument, "cannot write \(output)")
         }
         try await platform.download(

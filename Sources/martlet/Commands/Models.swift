@@ -33,7 +33,8 @@ struct TrainCommand: AsyncParsableCommand {
       guard job["state"]?.string == "COMPLETED" else {
         throw PlatformError(
           .userCode,
-          "job \(job["id"]?.string ?? "") \(job["state"]?.string ?? ""): \(job["error"]?.string ?? "")")
+          "job \(job["id"]?.string ?? "") \(job["state"]?.string ?? ""): \(job["error"]?.string ?? "")"
+        )
       }
       if options.json { return }
       let version = try await platform.get(
@@ -76,7 +77,9 @@ struct ModelsCommand: AsyncParsableCommand {
       var rows: [[String]] = []
       for model in answer["models"]?.array ?? [] {
         let versions = model["versions"]?.array ?? []
-        if versions.isEmpty { rows.append([model["name"]?.string ?? "", "", "not trained", "", ""]) }
+        if versions.isEmpty {
+          rows.append([model["name"]?.string ?? "", "", "not trained", "", ""])
+        }
         for version in versions {
           rows.append([
             model["name"]?.string ?? "", version["version"]?.text ?? "",
@@ -138,7 +141,8 @@ struct PredictCommand: AsyncParsableCommand {
   func run() async throws {
     let row = try JSON.object(values.map(Self.member))
     let answer = try await PlatformConnection.with(options) {
-      try await $0.post("/api/v1/models/\(model.urlEscaped)/predict", .object(["rows": .array([row])]))
+      try await $0.post(
+        "/api/v1/models/\(model.urlEscaped)/predict", .object(["rows": .array([row])]))
     }
     if options.json { return print(answer.text) }
     guard let prediction = answer["predictions"]?.array?.first else { return print(answer.text) }
@@ -151,7 +155,8 @@ struct PredictCommand: AsyncParsableCommand {
         ["feature", "value", "status", "event time"],
         features.map { feature in
           [
-            feature.key, feature.value["value"].map { $0 == .null ? "" : $0.string ?? $0.text } ?? "",
+            feature.key,
+            feature.value["value"].map { $0 == .null ? "" : $0.string ?? $0.text } ?? "",
             feature.value["status"]?.string ?? "", feature.value["event_timestamp"]?.string ?? "",
           ]
         }))
@@ -195,7 +200,9 @@ struct DriftCommand: AsyncParsableCommand {
         Terminal.rounded(feature["baseline_null_share"]?.number ?? 0, 3),
       ]
     }
-    if !rows.isEmpty { print(Terminal.table(["feature", "psi", "ks", "nulls", "baseline nulls"], rows)) }
+    if !rows.isEmpty {
+      print(Terminal.table(["feature", "psi", "ks", "nulls", "baseline nulls"], rows))
+    }
   }
 }
 
@@ -242,7 +249,8 @@ struct JobsCommand: AsyncParsableCommand {
   }
 
   struct Retry: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Run a failed or cancelled job again.")
+    static let configuration = CommandConfiguration(
+      abstract: "Run a failed or cancelled job again.")
     @OptionGroup var options: CommonOptions
     @Argument(help: "Its id.") var id: String
     func run() async throws { try await show(.init(options: options, id: id, verb: "retry")) }

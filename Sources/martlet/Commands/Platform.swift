@@ -18,7 +18,8 @@ struct UpCommand: AsyncParsableCommand {
 
 struct StatusCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "status", abstract: "What runs and how it is.", discussion: "EXAMPLE\n  martlet status")
+    commandName: "status", abstract: "What runs and how it is.",
+    discussion: "EXAMPLE\n  martlet status")
 
   @OptionGroup var options: CommonOptions
 

@@ -7,7 +7,8 @@ import Server
 
 struct SimulateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "simulate", abstract: "Feed a simulated shop: customers who browse, buy, return and leave.",
+    commandName: "simulate",
+    abstract: "Feed a simulated shop: customers who browse, buy, return and leave.",
     discussion: """
       Feeds the sources `events` and `outcomes` of examples/shop. The same options give the same records.
 
@@ -41,7 +42,10 @@ struct SimulateCommand: AsyncParsableCommand {
       throw ValidationError("--\(name) is a share between 0 and 1, not \(share)")
     }
     guard days > 0, customers > 0, skipDays >= 0, skipDays < days, connections > 0, (rate ?? 1) > 0
-    else { throw ValidationError("--days, --customers, --connections and --rate must be positive, --skip-days below --days") }
+    else {
+      throw ValidationError(
+        "--days, --customers, --connections and --rate must be positive, --skip-days below --days")
+    }
   }
 
   func run() async throws {
@@ -79,7 +83,8 @@ struct SimulateCommand: AsyncParsableCommand {
       guard number >= skipDays else { continue }
       try await take(day)
       total.add(day)
-      bar.show(share: Double(number + 1 - skipDays) / Double(days - skipDays), rows: Int64(total.events))
+      bar.show(
+        share: Double(number + 1 - skipDays) / Double(days - skipDays), rows: Int64(total.events))
       if let events, total.events >= events { break }
     }
     bar.end()
@@ -117,7 +122,9 @@ struct SimulateCommand: AsyncParsableCommand {
     var text =
       "\(Terminal.grouped(Int64(total.events))) events and \(Terminal.grouped(Int64(total.outcomes))) outcomes of \(total.days) days, \(total.files) files"
     if let seconds {
-      text += String(format: ", %.1f s (%@ events/s)", seconds, Terminal.grouped(Int64(Double(total.events) / max(seconds, 0.001))))
+      text += String(
+        format: ", %.1f s (%@ events/s)", seconds,
+        Terminal.grouped(Int64(Double(total.events) / max(seconds, 0.001))))
     }
     print(text)
   }
@@ -183,8 +190,6 @@ private struct PlatformSink: Sendable {
 private struct FileSink {
   let folder: String
 
-  init(folder: String) { self.folder = folder }
-
   func take(_ day: ShopSimulator.Day) throws {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     try append(day.events, to: "events.jsonl")
@@ -200,7 +205,8 @@ private struct FileSink {
     guard
       FileManager.default.fileExists(atPath: path)
         || FileManager.default.createFile(atPath: path, contents: nil),
-      let file = FileHandle(forWritingAtPath: path) else {
+      let file = FileHandle(forWritingAtPath: path)
+    else {
       throw PlatformError(.invalidArgument, "cannot write \(path)")
     }
     try file.seekToEnd()

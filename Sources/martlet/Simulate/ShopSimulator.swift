@@ -84,7 +84,11 @@ struct ShopSimulator {
     for index in customers.indices { visit(index, &timed, &result) }
     for index in customers.indices { ask(index, &result) }
     for entry in timed.sorted(by: { ($0.time, $0.line) < ($1.time, $1.line) }) {
-      if random.chance(options.late) { late.append(entry.line) } else { result.events.append(entry.line) }
+      if random.chance(options.late) {
+        late.append(entry.line)
+      } else {
+        result.events.append(entry.line)
+      }
     }
     day += 1
     return result
@@ -114,7 +118,8 @@ struct ShopSimulator {
     if visits > 0 { customer.lastVisitDay = day }
     customers[index] = customer
     for _ in 0..<visits {
-      let start = dayStart(day).microseconds + Int64(random.unit() * 0.98 * Double(Self.microsecondsPerDay))
+      let start =
+        dayStart(day).microseconds + Int64(random.unit() * 0.98 * Double(Self.microsecondsPerDay))
       browse(index, interest: interest, at: start, &timed, &result)
     }
   }
@@ -133,9 +138,12 @@ struct ShopSimulator {
     _ result: inout Day
   ) {
     var time = start
-    func step(_ random: inout RandomSource) { time += Int64(1 + random.below(300)) * 1_000_000 + Int64(random.below(1_000_000)) }
+    func step(_ random: inout RandomSource) {
+      time += Int64(1 + random.below(300)) * 1_000_000 + Int64(random.below(1_000_000))
+    }
     let customer = customers[index]
-    let category = random.chance(0.7 - 0.4 * shift) ? customer.taste : random.below(Self.categories.count)
+    let category =
+      random.chance(0.7 - 0.4 * shift) ? customer.taste : random.below(Self.categories.count)
     let price = random.logNormal(median: customer.median * (1 - 0.45 * shift), spread: 0.4)
     emit(index, "view", category, nil, time, &timed, &result)
     guard random.chance(0.35 + 0.25 * shift) else { return }
@@ -175,9 +183,12 @@ struct ShopSimulator {
   }
 
   /// One of the ways in which records are wrong in practice.
-  private mutating func broken(_ id: String, _ index: Int, _ kind: String, _ at: Timestamp) -> String {
+  private mutating func broken(
+    _ id: String, _ index: Int, _ kind: String, _ at: Timestamp
+  ) -> String {
     switch random.below(4) {
-    case 0: "{\"event_id\":\"\(id)\",\"customer_id\":\"number \(index)\",\"kind\":\"\(kind)\",\"at\":\"\(at)\"}"
+    case 0:
+      "{\"event_id\":\"\(id)\",\"customer_id\":\"number \(index)\",\"kind\":\"\(kind)\",\"at\":\"\(at)\"}"
     case 1: "{\"event_id\":\"\(id)\",\"customer_id\":\(index),\"kind\":\"\(kind)\"}"
     case 2:
       "{\"event_id\":\"\(id)\",\"customer_id\":\(index),\"kind\":\"\(kind)\",\"amount\":-5.00,\"at\":\"\(at)\"}"
@@ -197,9 +208,6 @@ struct ShopSimulator {
         "{\"outcome_id\":\"o\(index)-\(first)\",\"customer_id\":\(index),\"checked_at\":\"\(checked)\",\"churned\":\(churned),\"known_at\":\"\(known)\"}"
       )
     }
-    // Only customers who were here lately are asked about: the others are known to be gone.
-    if customers[index].lastVisitDay >= 0, day - customers[index].lastVisitDay < 14, random.chance(0.08) {
-      customers[index].checks.append(day)
-    }
+    if random.chance(0.08) { customers[index].checks.append(day) }
   }
 }

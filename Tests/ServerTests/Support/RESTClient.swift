@@ -32,6 +32,15 @@ struct RESTClient: Sendable {
   let address: String
   var token: String?
 
+  /// A platform that is gone is not asked again and again.
+  private static let client: HTTPClient = {
+    var configuration = HTTPClient.Configuration.singletonConfiguration
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return HTTPClient(
+      eventLoopGroupProvider: .shared(.singletonMultiThreadedEventLoopGroup),
+      configuration: configuration)
+  }()
+
   func get(_ path: String) async throws -> Answer { try await send(.GET, path, nil) }
 
   func post(
@@ -53,7 +62,7 @@ struct RESTClient: Sendable {
     request.headers = headers
     if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
     request.body = body
-    let response = try await HTTPClient.shared.execute(request, timeout: limit)
+    let response = try await Self.client.execute(request, timeout: limit)
     let bytes = try await response.body.collect(upTo: 256 << 20)
     return Answer(
       status: Int(response.status.code), headers: response.headers,
