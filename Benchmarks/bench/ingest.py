@@ -8,6 +8,9 @@ from bench.plan import Plan
 from bench.report import Row, say
 from bench.server import memory, processor_seconds
 
+ECHO = "/api/v1/echo"
+ATTEMPTS = 3
+
 PUSHES = """\
 project: bench
 entities:
@@ -90,15 +93,14 @@ def activity_is_wrong(server, file) -> str:
 
 
 def push_batch100(plan: Plan) -> Iterator[Row]:
-    yield pushed(plan, "push_batch100", rows=100, connections=16, target=50_000)
+    yield push_row(plan, "push_batch100", rows=100, connections=16, target=50_000)
 
 
 def push_single_64(plan: Plan) -> Iterator[Row]:
-    yield pushed(plan, "push_single_64", rows=1, connections=64, target=8_000)
+    yield push_row(plan, "push_single_64", rows=1, connections=64, target=8_000)
 
 
-def pushed(plan: Plan, name: str, rows: int, connections: int, target: float) -> Row:
-    seconds = plan.seconds(8)
+def push_row(plan: Plan, name: str, rows: int, connections: int, target: float) -> Row:
     path = "/api/v1/sources/pushes/events"
     with plan.server(plan.folder(name), PUSHES) as server:
         server.apply()
@@ -106,26 +108,32 @@ def pushed(plan: Plan, name: str, rows: int, connections: int, target: float) ->
         def push(path: str, requests: int, run: str) -> load.Pushed:
             return load.push(server, path, requests, rows, connections, run, events.KEYS)
 
-        say(f"{name}: echo of the same bodies")
-        rehearsal = push("/api/v1/echo", 20 * connections, "e")
-        raw = push("/api/v1/echo", int(rehearsal.events_per_second * seconds / 2 / rows), "e")
-        say(f"{name}: pushes")
-        rehearsal = push(path, 20 * connections, "r")
-        used = processor_seconds(server.pid)
-        begin = time.perf_counter()
-        requests = int(max(rehearsal.events_per_second * seconds / rows, 20 * connections))
-        run = push(path, requests, "p")
-        elapsed = time.perf_counter() - begin
-        used = processor_seconds(server.pid) - used
-        acknowledged = rehearsal.acknowledged + run.acknowledged
+        say(f"{name}: pushes and echoes of the same bodies, in turns")
+        rehearsals = [push(place, 20 * connections, "r") for place in (ECHO, path)]
+        rates = [rehearsal.events_per_second / rows for rehearsal in rehearsals]
+        requests = [int(max(rate * plan.seconds(3), 20 * connections)) for rate in rates]
+        raws, runs = [], []
+        used = 0.0
+        for attempt in range(ATTEMPTS):
+            raws.append(push(ECHO, requests[0], "e"))
+            used -= processor_seconds(server.pid)
+            runs.append(push(path, requests[1], f"p{attempt}-"))
+            used += processor_seconds(server.pid)
+        raw = max(raws, key=lambda run: run.events_per_second)
+        run = max(runs, key=lambda run: run.events_per_second)
+        pushed = [rehearsals[1], *runs]
+        acknowledged = sum(one.acknowledged for one in pushed)
+        pending = sum(one.pending for one in pushed)
+        rejected = sum(one.refused for one in pushed)
         stored = server.count("pushes")
-        rejected = rehearsal.refused + run.refused
     wrong = ""
-    possible = acknowledged + (rehearsal.pending + run.pending) * rows
+    possible = acknowledged + pending * rows
     if not acknowledged <= stored <= possible:
         wrong = f"{acknowledged:,} events acknowledged, {stored:,} stored"
     elif rejected:
-        wrong = f"{rejected:,} requests refused: {run.complaint or rehearsal.complaint}"
+        wrong = (
+            f"{rejected:,} requests refused: {next(one.complaint for one in pushed if one.refused)}"
+        )
     elif not run.acknowledged:
         wrong = "nothing was acknowledged"
     batch = f"batches of {rows}" if rows > 1 else "single events"
@@ -143,7 +151,10 @@ def pushed(plan: Plan, name: str, rows: int, connections: int, target: float) ->
         details={
             "acknowledged": acknowledged,
             "stored": stored,
-            "pending": run.pending,
-            "processor_share": used / elapsed,
+            "pending": pending,
+            "runs": [one.events_per_second for one in runs],
+            "processor_microseconds_an_event": 1e6
+            * used
+            / max(1, sum(one.acknowledged for one in runs)),
         },
     )

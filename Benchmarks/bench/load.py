@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,22 @@ class Load:
 
     def describe(self) -> str:
         return f"p50 {self.p50_milliseconds:.3g} ms, p99 {self.p99_milliseconds:.3g} ms"
+
+
+def best_of(
+    attempts: int, raw: Callable[[], Load], ours: Callable[[], Load]
+) -> tuple[Load, Load, Load, Load]:
+    """The fastest and the quickest run of each, taken in turns: whatever else ran disturbs both."""
+    raws, mine = [], []
+    for _ in range(attempts):
+        raws.append(raw())
+        mine.append(ours())
+    return (*_best(raws), *_best(mine))
+
+
+def _best(runs: list[Load]) -> tuple[Load, Load]:
+    fastest = max(runs, key=lambda run: run.per_second)
+    return fastest, min(runs, key=lambda run: run.p50_milliseconds)
 
 
 @dataclass

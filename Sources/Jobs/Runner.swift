@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Logging
+import Metrics
 
 /// Takes jobs from the queue and runs them, one at a time, holding a lease on each.
 package struct Runner: Sendable {
@@ -35,6 +36,7 @@ package struct Runner: Sendable {
       }
       try await queue.apply(
         .succeed(owner: owner, attempt: run.attempt, version: version.version), to: run.id)
+      Self.count(run, "completed")
       log.info(
         "job completed", metadata: ["job": "\(run.id)", "version": "\(version.version)"])
     } catch {
@@ -43,12 +45,18 @@ package struct Runner: Sendable {
     return true
   }
 
+  private static func count(_ run: JobRun, _ outcome: String) {
+    Counter(label: "martlet_jobs_total", dimensions: [("kind", run.kind), ("outcome", outcome)])
+      .increment()
+  }
+
   private func settle(_ run: JobRun, after error: any Error) async throws {
     if error is CancellationError || Task.isCancelled {
       // The platform stops: the lease is given back at the next start, without counting as the user's failure.
       log.info("job interrupted", metadata: ["job": "\(run.id)"])
       return
     }
+    Self.count(run, "failed")
     let failure = error as? PlatformError
     let retryable = failure?.retryable ?? true
     try await queue.apply(

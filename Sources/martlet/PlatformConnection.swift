@@ -7,6 +7,13 @@ import Server
 
 /// A command's line to a platform: the one that runs on the data directory, one named by `--server`, or one started for the command.
 struct PlatformConnection: Sendable {
+  /// A refused connection is an answer: nobody waits for a platform that is not there.
+  private static let client: HTTPClient = {
+    var configuration = HTTPClient.Configuration()
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }()
+
   let address: String
   private let token: String?
 
@@ -101,7 +108,7 @@ struct PlatformConnection: Sendable {
     if let token { request.headers.add(name: "authorization", value: "Bearer \(token)") }
     request.body = body
     do {
-      return try await HTTPClient.shared.execute(request, timeout: .hours(24))
+      return try await Self.client.execute(request, timeout: .hours(24))
     } catch {
       throw PlatformError(
         .unavailable, "no platform answers at \(address); start it with `martlet up`", cause: error)

@@ -5,7 +5,8 @@ import Foundation
 import Synchronization
 import Testing
 
-/// January's flights, arriving at the platform half a day at a time, some of them late and some corrected later.
+/// January's flights, arriving at the platform half a day at a time, some of them late and some
+/// corrected later.
 @Suite(.enabled(if: Flights.data != nil, Flights.absent)) struct FlightsHistoryTests {
   private static let start = Timestamp(microseconds: 1_357_041_600_000_000)  // 2013-01-01T12:00:00Z
   private static let slices = 60
@@ -69,7 +70,8 @@ import Testing
     "CREATE TABLE hours AS SELECT * FROM read_parquet('\(Flights.weatherFile)') WHERE available_ts < '2013-02-01T00:00:00Z'",
   ]
 
-  /// Ten flights at the end of each slice, where the online store is asked too, and others at their scheduled departure.
+  /// Ten flights at the end of each slice, where the online store is asked too, and others at their
+  /// scheduled departure.
   private static var spine: String {
     let flights = """
       SELECT flight_id, carrier, origin, dest, tailnum, make_timestamp(epoch_us(sched_dep_ts)) AS due \
@@ -85,7 +87,8 @@ import Testing
       """
   }
 
-  /// The events of one slice: those that the platform hears of in it, and corrections of earlier ones.
+  /// The events of one slice: those that the platform hears of in it, and corrections of earlier
+  /// ones.
   private static func events(_ source: String, until end: Timestamp) -> String {
     let time =
       ["arrivals": "arr_ts", "departures": "dep_ts", "weather": "available_ts"][source] ?? ""

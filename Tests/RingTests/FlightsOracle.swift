@@ -1,7 +1,8 @@
 import Core
 import Testing
 
-/// What the features of examples/flights mean, written down a second time: in SQL, without any code of the join.
+/// What the features of examples/flights mean, written down a second time: in SQL, without any code
+/// of the join.
 ///
 /// For every spine row, all events of its key are looked at. Nothing is taken from the definitions.
 struct FlightsOracle {

@@ -7,7 +7,8 @@ extension SeededGenerator {
   fileprivate mutating func oneIn(_ n: Int) -> Bool { Int.random(in: 0..<n, using: &self) == 0 }
 }
 
-/// A small random history with a spine: late events, corrections, equal times, nulls, NaN, absent cells, future events.
+/// A small random history with a spine: late events, corrections, equal times, nulls, NaN, absent
+/// cells, future events.
 struct HistoryCase {
   struct Event {
     var time: Int64

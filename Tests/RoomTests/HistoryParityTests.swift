@@ -21,7 +21,8 @@ import Testing
     }
   }
 
-  /// Plays the events in the order of their arrival into a store and asks it at each spine row's time.
+  /// Plays the events in the order of their arrival into a store and asks it at each spine row's
+  /// time.
   private func difference(
     of set: TrainingSet, layout: ViewLayout, _ history: HistoryCase
   ) async throws -> String? {

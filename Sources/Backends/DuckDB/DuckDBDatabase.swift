@@ -83,7 +83,9 @@ final class DuckDBDatabase: @unchecked Sendable {
       throw PlatformError(.storage, "DuckDB could not be configured; the machine is out of memory.")
     }
     for (name, value) in settings
-    where duckdb_set_config(configuration, name, value) != DuckDBSuccess {
+    where name != readableDirectories
+      && duckdb_set_config(configuration, name, value) != DuckDBSuccess
+    {
       throw PlatformError(
         .invalidConfiguration,
         "DuckDB does not accept '\(value)' for \(name); correct the warehouse section.")
@@ -96,7 +98,25 @@ final class DuckDBDatabase: @unchecked Sendable {
       throw openError(path, message.map { String(cString: $0) } ?? "no reason given")
     }
     useUTC(database)
+    if let folders = settings[readableDirectories] { try restrict(database, to: folders) }
     return database
+  }
+
+  /// The setting that closes the machine's files to queries, save those of some folders; it can only be made on an open database.
+  static let readableDirectories = "allowed_directories"
+
+  private static func restrict(_ database: duckdb_database, to folders: String) throws {
+    var connection: duckdb_connection?
+    defer { duckdb_disconnect(&connection) }
+    guard duckdb_connect(database, &connection) == DuckDBSuccess,
+      duckdb_query(connection, "SET allowed_directories = \(folders)", nil) == DuckDBSuccess,
+      duckdb_query(connection, "SET enable_external_access = false", nil) == DuckDBSuccess
+    else {
+      throw PlatformError(
+        .storage,
+        "DuckDB could not be kept from reading other files; check its version with `martlet doctor`"
+      )
+    }
   }
 
   /// Times become text in UTC wherever the machine is.

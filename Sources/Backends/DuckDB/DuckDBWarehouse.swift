@@ -13,11 +13,14 @@ package struct DuckDBOptions: Sendable, Equatable {
   package var readers: Int
   /// Where queries that outgrow the memory limit spill; nil is beside the file.
   package var temporaryDirectory: String?
+  /// The only folders whose files a query may read; nil lets queries read and write any file of the machine.
+  package var readableDirectories: [String]?
 
   package init(
     memoryLimitBytes: Int? = nil, threads: Int? = nil, readers: Int = 4,
-    temporaryDirectory: String? = nil
+    temporaryDirectory: String? = nil, readableDirectories: [String]? = nil
   ) {
+    self.readableDirectories = readableDirectories
     self.memoryLimitBytes = memoryLimitBytes
     self.threads = threads
     self.readers = readers
@@ -29,6 +32,10 @@ package struct DuckDBOptions: Sendable, Equatable {
     settings["memory_limit"] = memoryLimitBytes.map { "\($0)B" }
     settings["threads"] = threads.map { "\(max(1, $0))" }
     settings["temp_directory"] = temporaryDirectory
+    if let readableDirectories {
+      let list = readableDirectories.map { "'\($0.replacing("'", with: "''"))'" }
+      settings[DuckDBDatabase.readableDirectories] = "[\(list.joined(separator: ", "))]"
+    }
     return settings
   }
 }

@@ -1,9 +1,11 @@
 import Core
 import Synchronization
 
-/// Joins features to a spine as they were at each of its rows, with nothing from the future (semantics §7).
+/// Joins features to a spine as they were at each of its rows, with nothing from the future
+/// (semantics §7).
 ///
-/// Every source is streamed once, past an index of the spine; memory is bounded by the spine, never by the history.
+/// Every source is streamed once, past an index of the spine; memory is bounded by the spine, never
+/// by the history.
 package struct PointInTimeJoin: Sendable {
   private let scan: HistoryScan
 
@@ -15,7 +17,8 @@ package struct PointInTimeJoin: Sendable {
   ///   - time: the spine's timestamp column.
   ///   - features: of any views; derived ones bring what they are made of.
   ///   - withStatuses: also tells why each value is what it is.
-  /// - Throws: `.notFound` for unknown features, `.invalidArgument` for a spine that lacks a column or has one of a wrong type.
+  /// - Throws: `.notFound` for unknown features, `.invalidArgument` for a spine that lacks a column
+  ///   or has one of a wrong type.
   package static func run(
     spine: ColumnBatch, time: String, features: [FeatureName], mode: HistoryMode,
     snapshot: Snapshot, warehouse: any Warehouse, withStatuses: Bool = false

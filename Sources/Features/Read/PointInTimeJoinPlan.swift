@@ -106,7 +106,8 @@ extension PointInTimeJoinPlan.View {
     wanted.contains { if case .latest = $0.reader { true } else { false } }
   }
 
-  /// The earliest event that can count at a spine that begins at `time`; nil where every old event may.
+  /// The earliest event that can count at a spine that begins at `time`; nil where every old event
+  /// may.
   func reach(from time: Int64) -> Int64? {
     var earliest = time
     for feature in wanted {
@@ -126,7 +127,8 @@ extension PointInTimeJoinPlan.View {
 extension HistoryRequest {
   /// What the views need of their source; nil where the spine has no row that could see anything.
   ///
-  /// - Parameter isPruned: leaves out events that only tell an expired value from one that never was.
+  /// - Parameter isPruned: leaves out events that only tell an expired value from one that never
+  ///   was.
   init?(
     source: SourceDefinition, views: [PointInTimeJoinPlan.View], indexes: [String: SpineIndex],
     mode: HistoryMode, isPruned: Bool

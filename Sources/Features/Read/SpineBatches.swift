@@ -1,7 +1,8 @@
 import Core
 
 extension ColumnBatch {
-  /// The rows of batches of the same columns, one after another, in one copy; nil where there is no batch.
+  /// The rows of batches of the same columns, one after another, in one copy; nil where there is no
+  /// batch.
   init?(joining batches: [ColumnBatch]) {
     guard let first = batches.first else { return nil }
     self.init(

@@ -81,7 +81,8 @@ struct SpineColumns {
     )
   }
 
-  /// Whole numbers that were stored as doubles, as data frames do to columns with nulls; NaN is null.
+  /// Whole numbers that were stored as doubles, as data frames do to columns with nulls; NaN is
+  /// null.
   private func wholeNumbers(_ column: Column) throws -> Column? {
     guard case .double(let all) = column.values else { return nil }
     var numbers = [Int64](repeating: 0, count: all.count)

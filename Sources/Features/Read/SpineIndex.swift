@@ -2,7 +2,8 @@ import Core
 
 /// The keys and times of a spine for one entity: what the history is matched against.
 ///
-/// A *place* is one distinct (key, time); places are numbered by key, then by time. Rows that share both share a place.
+/// A *place* is one distinct (key, time); places are numbered by key, then by time. Rows that share
+/// both share a place.
 struct SpineIndex: Sendable {
   var keys: SpineKeys
   /// Where the places of each key begin, and one more for the end.

@@ -1,6 +1,7 @@
 import Core
 
-/// Numbers distinct whole numbers 0, 1, 2, … in order of first appearance; open addressing, no removal.
+/// Numbers distinct whole numbers 0, 1, 2, … in order of first appearance; open addressing, no
+/// removal.
 ///
 /// The hash is seeded per process, so that no choice of keys can make all of them collide.
 struct Int64Numbering: Sendable {
@@ -159,7 +160,8 @@ struct StringNumbering: Sendable {
 
 /// Numbers entity keys of one or more columns, a column at a time; no key is ever built as a value.
 ///
-/// A composite key is a chain of pairs: (number of what came before, number of this part) has a number of its own.
+/// A composite key is a chain of pairs: (number of what came before, number of this part) has a
+/// number of its own.
 struct SpineKeys: Sendable {
   private struct Part: Sendable {
     var integers = Int64Numbering()
@@ -181,7 +183,8 @@ struct SpineKeys: Sendable {
     return Int(parts[0].isText ? parts[0].texts.count : parts[0].integers.count)
   }
 
-  /// The number of the key of every row, new ones where needed; -1 where a part is null or `isSkipped`.
+  /// The number of the key of every row, new ones where needed; -1 where a part is null or
+  /// `isSkipped`.
   mutating func add(_ columns: [Column], count: Int, isSkipped: (Int) -> Bool) -> [Int32] {
     (0..<count).map { row in
       guard !isSkipped(row), columns.allSatisfy({ $0.isPresent(row) }) else { return -1 }

@@ -3,8 +3,10 @@ import Synchronization
 
 /// Reads a spine from a Parquet or CSV file.
 ///
-/// Key columns come in the types that sources declare, the time column as instants; all other columns pass through as they are (text
-/// in CSV). A time needs a zone: an offset or `Z` in text, UTC-adjusted in Parquet; times without one are read in `zone`, and refused
+/// Key columns come in the types that sources declare, the time column as instants; all other
+/// columns pass through as they are (text
+/// in CSV). A time needs a zone: an offset or `Z` in text, UTC-adjusted in Parquet; times without
+/// one are read in `zone`, and refused
 /// where none is given.
 package struct SpineReader: Sendable {
   /// Rows that a spine may have: they are held in memory.

@@ -16,9 +16,11 @@ package struct TrainingSet: Sendable {
     }
   }
 
-  /// The spine's columns as they were, then one per feature named `view.feature`, in the order that was asked for.
+  /// The spine's columns as they were, then one per feature named `view.feature`, in the order that
+  /// was asked for.
   package var columns: ColumnBatch
-  /// Why each feature has the value it has, by row; latest and window features only, and only where they were asked for.
+  /// Why each feature has the value it has, by row; latest and window features only, and only where
+  /// they were asked for.
   package var statuses: [FeatureName: [FeatureStatus]]?
   package var report: Report
 }

@@ -15,7 +15,8 @@ package struct ModelTrainingSet: Sendable {
 
 /// Builds training sets: spine → labels → features as of each row's own time (semantics §7).
 ///
-/// Guarantees: no feature knows anything after its row's time, no label anything after `asOf`; the same data and definitions
+/// Guarantees: no feature knows anything after its row's time, no label anything after `asOf`; the
+/// same data and definitions
 /// give the same rows, in the same order, with the same hash.
 package struct TrainingSetBuilder: Sendable {
   private let warehouse: any Warehouse
@@ -24,11 +25,14 @@ package struct TrainingSetBuilder: Sendable {
 
   /// The training set as it could be built at `asOf`.
   ///
-  /// Spine rows lie in [asOf − data, asOf − label delay]; of several label events of a row the newest that happened by `asOf` counts;
-  /// rows without a label are left out. Values that the model's policy states for missing features are filled in, as in a
+  /// Spine rows lie in [asOf − data, asOf − label delay]; of several label events of a row the
+  /// newest that happened by `asOf` counts;
+  /// rows without a label are left out. Values that the model's policy states for missing features
+  /// are filled in, as in a
   /// prediction.
   ///
-  /// - Throws: `.failedPrecondition` where the model has no spine or label, or no row has a label; `.invalidDefinition` for a
+  /// - Throws: `.failedPrecondition` where the model has no spine or label, or no row has a label;
+  ///   `.invalidDefinition` for a
   ///   label that is no number.
   package func build(
     _ model: ModelDefinition, asOf: Timestamp, snapshot: Snapshot

@@ -4,9 +4,12 @@ import Foundation
 
 /// The fingerprint of a training set: SHA-256 over names, types and cells.
 ///
-/// Canonical form: the line `martlet training set 1`; then each column (the features in order, `label`, `event_timestamp`): name and
-/// type, each as length and UTF-8 bytes, the number of rows, and row by row one byte (1: has a value) followed by the
-/// value where there is one. Numbers are 8 bytes little-endian (doubles as IEEE 754, every NaN as the same one), bools one byte, texts
+/// Canonical form: the line `martlet training set 1`; then each column (the features in order,
+/// `label`, `event_timestamp`): name and
+/// type, each as length and UTF-8 bytes, the number of rows, and row by row one byte (1: has a
+/// value) followed by the
+/// value where there is one. Numbers are 8 bytes little-endian (doubles as IEEE 754, every NaN as
+/// the same one), bools one byte, texts
 /// their length and bytes. Lengths and counts are 8 bytes little-endian.
 package enum TrainingSetHash {
   package static func of(_ features: ColumnBatch, label: [Double], times: [Int64]) -> String {

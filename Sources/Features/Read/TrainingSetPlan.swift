@@ -11,7 +11,8 @@ struct TrainingSetPlan: Sendable {
   let source: SourceDefinition
   let labelSource: SourceDefinition
   let asOf: Timestamp
-  /// What the spine brings: keys, inputs, the join field, and the label's columns where it is in the same event.
+  /// What the spine brings: keys, inputs, the join field, and the label's columns where it is in
+  /// the same event.
   let spineFields: [String]
 
   init(_ model: ModelDefinition, asOf: Timestamp, snapshot: Snapshot) throws {

@@ -1,7 +1,8 @@
 import Core
 
 extension MissingPolicy {
-  /// The model's columns with the policy's values in place of nulls, as a prediction would get them; other rules leave nulls.
+  /// The model's columns with the policy's values in place of nulls, as a prediction would get
+  /// them; other rules leave nulls.
   package func filled(_ batch: ColumnBatch) -> ColumnBatch {
     var batch = batch
     for index in batch.columns.indices {

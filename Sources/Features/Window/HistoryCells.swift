@@ -14,7 +14,8 @@ struct WindowShape: Hashable, Sendable {
   }
 }
 
-/// For each key of a spine, the stretch of time that its windows reach over: most events are in none, and are passed by at once.
+/// For each key of a spine, the stretch of time that its windows reach over: most events are in
+/// none, and are passed by at once.
 struct HistoryReach: Sendable {
   /// By key, first and last microsecond.
   private let stretches: [(first: Int64, last: Int64)]
@@ -46,18 +47,22 @@ struct HistoryReach: Sendable {
 
 /// The partial aggregates of some slots over the stretches of time that a spine can tell apart.
 ///
-/// For each key, the ends (time &+ 1 µs) and the starts of all its windows cut the axis of event time into cells, closed on the
-/// left. Every window is a run of whole cells, so an event is added to one cell and windows are merges of cells, never
+/// For each key, the ends (time &+ 1 µs) and the starts of all its windows cut the axis of event
+/// time into cells, closed on the
+/// left. Every window is a run of whole cells, so an event is added to one cell and windows are
+/// merges of cells, never
 /// differences. How many cells there are depends on the spine alone.
 struct HistoryCells: Sendable {
   /// Positions in the slot values that `take` gets.
   let slots: [Int]
-  /// Where the bounds of each key begin, and one more for the end. A key has one cell fewer than bounds.
+  /// Where the bounds of each key begin, and one more for the end. A key has one cell fewer than
+  /// bounds.
   private let begins: [Int32]
   private let bounds: [Int64]
   /// Cell by cell, slot by slot; the first cell of key k is `begins[k] - k`.
   private var partials: [Partial]
-  /// Events that became known after a spine row that would have held them: numbered by (first place that knows, cell).
+  /// Events that became known after a spine row that would have held them: numbered by (first place
+  /// that knows, cell).
   private var late = Int64Numbering()
   private var latePlaces: [(place: Int32, cell: Int32)] = []
   private var latePartials: [Partial] = []
@@ -93,7 +98,8 @@ struct HistoryCells: Sendable {
   /// - Parameters:
   ///   - rows: the rows that some window may hold, see `HistoryReach`.
   ///   - keys: by row of the batch.
-  ///   - places: by row of the batch, the first place that may see the event; nil when every event is seen from its own time on.
+  ///   - places: by row of the batch, the first place that may see the event; nil when every event
+  ///     is seen from its own time on.
   mutating func take(
     _ events: borrowing HistoryEvents, rows: [Int32], keys: [Int32], places: [Int32]?,
     values: [[Double]], index: borrowing SpineIndex
@@ -135,7 +141,8 @@ struct HistoryCells: Sendable {
     }
   }
 
-  /// By entry of `rows`, whether there is a place at or after the event's time that does not know it yet.
+  /// By entry of `rows`, whether there is a place at or after the event's time that does not know
+  /// it yet.
   private func lateness(
     _ events: borrowing HistoryEvents, _ rows: [Int32], _ keys: [Int32], places: [Int32],
     _ index: borrowing SpineIndex
@@ -165,7 +172,8 @@ struct HistoryCells: Sendable {
     }
   }
 
-  /// Answers every question about the slots at every place; `answer` gets the question's number, the place and the aggregate.
+  /// Answers every question about the slots at every place; `answer` gets the question's number,
+  /// the place and the aggregate.
   func read(
     _ questions: [(slot: Int, shape: WindowShape)], index: borrowing SpineIndex,
     answer: (Int, Int, Partial) -> Void
@@ -203,7 +211,8 @@ struct HistoryCells: Sendable {
   }
 }
 
-/// Partials under a binary tree, so that any run of them is merged in logarithmic time, without subtracting.
+/// Partials under a binary tree, so that any run of them is merged in logarithmic time, without
+/// subtracting.
 private struct MergeTree {
   private var nodes: [Partial] = []
   private var leaves = 0

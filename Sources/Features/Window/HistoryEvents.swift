@@ -34,7 +34,8 @@ struct HistoryEvents {
 }
 
 extension SpineIndex {
-  /// By row, the first place that may see the event, -1 for none: what it is allowed to know depends on the clock.
+  /// By row, the first place that may see the event, -1 for none: what it is allowed to know
+  /// depends on the clock.
   func firstPlaces(
     of events: borrowing HistoryEvents, keys: [Int32], mode: HistoryMode
   ) -> [Int32] {

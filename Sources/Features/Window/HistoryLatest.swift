@@ -21,8 +21,10 @@ struct ObservationMark: Sendable {
 
 /// The newest observation of a view's latest columns at every place of a spine (semantics §2).
 ///
-/// Every event goes to the first place of its key that may see it; there the newest stays. When the history has passed, one
-/// walk along each key's places hands winners on to later places that saw nothing newer. Nothing of the history is kept but winners.
+/// Every event goes to the first place of its key that may see it; there the newest stays. When the
+/// history has passed, one
+/// walk along each key's places hands winners on to later places that saw nothing newer. Nothing of
+/// the history is kept but winners.
 struct HistoryLatest: Sendable {
   /// One for all columns, or one for each where the source has absent cells.
   private var sets: [WinnerSet]

@@ -16,7 +16,8 @@ package struct HistoryRequest: Sendable {
 
 /// Reads the events of a source once, in batches, in no particular order.
 ///
-/// Batches have the wanted columns and `event_timestamp`, `created_at` and `sequence`. Where absence is asked for, cells that their records
+/// Batches have the wanted columns and `event_timestamp`, `created_at` and `sequence`. Where
+/// absence is asked for, cells that their records
 /// did not have are absent; else they are null.
 package struct HistoryScan: Sendable {
   package typealias Body = @Sendable (borrowing ColumnBatch) throws -> Void

@@ -2,7 +2,8 @@ import Core
 
 /// The features of one view over a spine, while the view's source passes by.
 ///
-/// Guarantees: what it holds is bounded by the spine, not by the history; batches may come in any order.
+/// Guarantees: what it holds is bounded by the spine, not by the history; batches may come in any
+/// order.
 struct HistoryView: Sendable {
   let layout: ViewLayout
   let index: SpineIndex
@@ -58,7 +59,8 @@ struct HistoryView: Sendable {
     self.slots = slots
   }
 
-  /// The slots that are read, each with its windows' shapes; slots that are read through the same windows share their cells.
+  /// The slots that are read, each with its windows' shapes; slots that are read through the same
+  /// windows share their cells.
   private static func axes(
     of wanted: [WantedFeature], _ layout: ViewLayout
   ) -> [(shapes: Set<WindowShape>, slots: [Int])] {

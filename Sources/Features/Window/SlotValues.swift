@@ -1,10 +1,13 @@
 import Core
 
-/// What events give to the slots of a view: the one place where online and history take values from columns.
+/// What events give to the slots of a view: the one place where online and history take values from
+/// columns.
 package enum SlotValues {
-  /// By slot, the value of every row; NaN where the row is outside the filter, null or NaN, so that it is not aggregated.
+  /// By slot, the value of every row; NaN where the row is outside the filter, null or NaN, so that
+  /// it is not aggregated.
   ///
-  /// A slot without a column counts events, and one of text or times counts values: each is worth 1.
+  /// A slot without a column counts events, and one of text or times counts values: each is worth
+  /// 1.
   package static func of(
     _ slots: [ViewLayout.Slot], count: Int, column: (String) -> Column?
   ) -> [[Double]] {

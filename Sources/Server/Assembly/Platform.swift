@@ -35,7 +35,8 @@ package struct Platform: Sendable {
       path: data + "/warehouse.duckdb",
       options: DuckDBOptions(
         memoryLimitBytes: Int(configuration.warehouse.memoryLimit.bytes),
-        readers: configuration.warehouse.readers, temporaryDirectory: data + "/spill"))
+        readers: configuration.warehouse.readers, temporaryDirectory: data + "/spill",
+        readableDirectories: [URL(fileURLWithPath: data).standardizedFileURL.path + "/spool/"]))
     let clock = try await Self.clock(configuration, warehouse)
     let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
     let jobs = try JobQueue(

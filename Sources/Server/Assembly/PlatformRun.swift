@@ -23,7 +23,8 @@ extension Platform {
     configuration.server.grpcPort = 0
     configuration.log.level = .warning
     let quiet = configuration
-    return try await withThrowingTaskGroup(of: Result?.self) { group in
+    typealias Outcome = Swift.Result<Result, any Error>
+    return try await withThrowingTaskGroup(of: Outcome?.self) { group in
       let (ready, isReady) = AsyncStream.makeStream(of: RunningPlatform.self)
       let stop = StopSwitch()
       group.addTask {
@@ -33,15 +34,22 @@ extension Platform {
       }
       group.addTask {
         defer { stop.flip() }
-        for await platform in ready { return try await body(platform.httpAddress) }
+        for await platform in ready {
+          do {
+            return .success(try await body(platform.httpAddress))
+          } catch {
+            // Thrown on once the platform has stopped in good order.
+            return .failure(error)
+          }
+        }
         return nil
       }
-      var result: Result?
-      while let next = try await group.next() { if let next { result = next } }
-      guard let result else {
+      var outcome: Outcome?
+      while let next = try await group.next() { if let next { outcome = next } }
+      guard let outcome else {
         throw PlatformError(.unavailable, "the platform ended before the command had its answer")
       }
-      return result
+      return try outcome.get()
     }
   }
 

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Hummingbird
+import NIOCore
 
 /// Every REST route of the platform; each group of routes is one file beside this one.
 struct HTTPRouter {
@@ -35,8 +36,14 @@ extension Request {
   }
 
   func bytes() async throws -> [UInt8] {
-    let buffer = try await body.collect(upTo: Limits.requestBytes)
-    return Array(buffer.readableBytesView)
+    do {
+      let buffer = try await body.collect(upTo: Limits.requestBytes)
+      return Array(buffer.readableBytesView)
+    } catch is NIOTooManyBytesError {
+      throw PlatformError(
+        .invalidArgument,
+        "the body is larger than \(Limits.requestBytes >> 20) MiB; send it in parts, or as a file")
+    }
   }
 
   func query(_ name: String) -> String? {

@@ -16,6 +16,7 @@ package enum MetricCatalog {
     "martlet_workers": "Python workers by state.",
     "martlet_log_shed_total": "Predictions that were not logged because the buffer was full.",
     "martlet_log_rows_total": "Predictions that were written to the log.",
+    "martlet_jobs_total": "Attempts of jobs by kind and how they ended.",
     "martlet_freshness_seconds": "Age of the newest applied event, by source.",
     "martlet_definitions_version": "Version of the definitions that are in force.",
   ]

@@ -144,7 +144,9 @@ struct QuarantineCommand: AsyncParsableCommand {
     subcommands: [List.self, Show.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the newest ones.")
+    static let configuration = CommandConfiguration(
+      abstract: "List the newest ones.",
+      discussion: "EXAMPLE\n  martlet quarantine list --source events")
     @OptionGroup var options: CommonOptions
     @Option(help: "Only of this source.") var source: String?
     @Option(help: "At most so many.") var limit = 20
@@ -170,7 +172,8 @@ struct QuarantineCommand: AsyncParsableCommand {
   }
 
   struct Show: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show one with its text.")
+    static let configuration = CommandConfiguration(
+      abstract: "Show one with its text.", discussion: "EXAMPLE\n  martlet quarantine show 7")
     @OptionGroup var options: CommonOptions
     @Argument(help: "Its id.") var id: Int
 

@@ -12,7 +12,8 @@ struct FeaturesCommand: AsyncParsableCommand {
     subcommands: [List.self, Get.self, History.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the features of every view.")
+    static let configuration = CommandConfiguration(
+      abstract: "List the features of every view.", discussion: "EXAMPLE\n  martlet features list")
     @OptionGroup var options: CommonOptions
 
     func run() async throws {
@@ -87,19 +88,24 @@ struct FeaturesCommand: AsyncParsableCommand {
         "features=\(features.urlEscaped)&time=\(time.urlEscaped)&mode=\(mode.urlEscaped)"
         + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
       try await PlatformConnection.with(options) { platform in
-        guard FileManager.default.createFile(atPath: output, contents: nil),
-          let file = FileHandle(forWritingAtPath: output)
-        else {
-          throw PlatformError(.invalidArgument, "cannot write \(output)")
-        }
+        var file: FileHandle?
         try await platform.download(
           "/api/v1/features/history?\(query)", body: .bytes(ByteBuffer(bytes: bytes))
         ) { piece in
-          try file.write(contentsOf: Data(piece.readableBytesView))
+          // Made with the first piece: a call that is refused leaves no file.
+          if file == nil { file = try created(output) }
+          try file?.write(contentsOf: Data(piece.readableBytesView))
         }
-        try file.close()
+        try file?.close()
       }
       print(options.json ? JSON.object(["output": .string(output)]).text : "wrote \(output)")
+    }
+
+    private func created(_ path: String) throws -> FileHandle {
+      guard FileManager.default.createFile(atPath: path, contents: nil),
+        let file = FileHandle(forWritingAtPath: path)
+      else { throw PlatformError(.invalidArgument, "cannot write \(path)") }
+      return file
     }
   }
 }

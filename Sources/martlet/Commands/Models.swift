@@ -68,7 +68,8 @@ struct ModelsCommand: AsyncParsableCommand {
     subcommands: [List.self, Show.self, Promote.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List models and versions.")
+    static let configuration = CommandConfiguration(
+      abstract: "List models and versions.", discussion: "EXAMPLE\n  martlet models list")
     @OptionGroup var options: CommonOptions
 
     func run() async throws {
@@ -96,7 +97,8 @@ struct ModelsCommand: AsyncParsableCommand {
   }
 
   struct Show: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show a version in full.")
+    static let configuration = CommandConfiguration(
+      abstract: "Show a version in full.", discussion: "EXAMPLE\n  martlet models show churn 2")
     @OptionGroup var options: CommonOptions
     @Argument(help: "The model.") var model: String
     @Argument(help: "The version.") var version: Int
@@ -112,7 +114,9 @@ struct ModelsCommand: AsyncParsableCommand {
   }
 
   struct Promote: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Make a version production.")
+    static let configuration = CommandConfiguration(
+      abstract: "Make a version production.",
+      discussion: "EXAMPLE\n  martlet models promote churn 2")
     @OptionGroup var options: CommonOptions
     @Argument(help: "The model.") var model: String
     @Argument(help: "The version.") var version: Int
@@ -213,7 +217,8 @@ struct JobsCommand: AsyncParsableCommand {
     subcommands: [List.self, Show.self, Cancel.self, Retry.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the newest jobs.")
+    static let configuration = CommandConfiguration(
+      abstract: "List the newest jobs.", discussion: "EXAMPLE\n  martlet jobs list --limit 5")
     @OptionGroup var options: CommonOptions
     @Option(help: "At most so many.") var limit = 20
 
@@ -235,14 +240,17 @@ struct JobsCommand: AsyncParsableCommand {
   }
 
   struct Show: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show one job.")
+    static let configuration = CommandConfiguration(
+      abstract: "Show one job.", discussion: "EXAMPLE\n  martlet jobs show train-churn-1a2b3c4d")
     @OptionGroup var options: CommonOptions
     @Argument(help: "Its id.") var id: String
     func run() async throws { try await show(.init(options: options, id: id, verb: nil)) }
   }
 
   struct Cancel: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Cancel a pending or running job.")
+    static let configuration = CommandConfiguration(
+      abstract: "Cancel a pending or running job.",
+      discussion: "EXAMPLE\n  martlet jobs cancel train-churn-1a2b3c4d")
     @OptionGroup var options: CommonOptions
     @Argument(help: "Its id.") var id: String
     func run() async throws { try await show(.init(options: options, id: id, verb: "cancel")) }
@@ -250,7 +258,8 @@ struct JobsCommand: AsyncParsableCommand {
 
   struct Retry: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Run a failed or cancelled job again.")
+      abstract: "Run a failed or cancelled job again.",
+      discussion: "EXAMPLE\n  martlet jobs retry train-churn-1a2b3c4d")
     @OptionGroup var options: CommonOptions
     @Argument(help: "Its id.") var id: String
     func run() async throws { try await show(.init(options: options, id: id, verb: "retry")) }

@@ -59,6 +59,7 @@ struct DoctorCommand: AsyncParsableCommand {
 struct ConfigCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "config", abstract: "The configuration in force.",
+    discussion: "EXAMPLE\n  martlet config show",
     subcommands: [Show.self], defaultSubcommand: Show.self)
 
   struct Show: ParsableCommand {
