@@ -10,7 +10,7 @@ struct TrainCommand: AsyncParsableCommand {
 
   @OptionGroup var options: CommonOptions
   @Argument(help: "The model.") var model: String
-  @Option(help: "Use only what was known by then (default: now).") var asOf: String?
+  @Option(help: "Use only what had happened by then (default: now).") var asOf: String?
   @Flag(help: "Promote it if it is no worse than production on the same evaluation slice.")
   var promote = false
 
