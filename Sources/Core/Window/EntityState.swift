@@ -23,16 +23,16 @@ package struct LatestCell: Sendable, Equatable {
 }
 
 /// The non-empty tiles of one resolution, oldest first; `partials` holds `width` of them a tile, in tile order.
-package struct TileRing: Sendable, Equatable {
+public struct TileRing: Sendable, Equatable {
   /// Multiples of the resolution: tile i covers [i·r, (i+1)·r).
-  package var indices: [Int64] = []
-  package var partials: [Partial] = []
-  package var width: Int
+  public var indices: [Int64] = []
+  public var partials: [Partial] = []
+  public var width: Int
 
-  @inlinable package init(width: Int) { self.width = width }
+  @inlinable public init(width: Int) { self.width = width }
 
   /// The position of tile `index`, made (empty) where it was not there.
-  @inlinable package mutating func position(of index: Int64) -> Int {
+  @inlinable public mutating func position(of index: Int64) -> Int {
     if let last = indices.last {
       if last == index { return indices.count - 1 }
       if last < index {
@@ -57,7 +57,7 @@ package struct TileRing: Sendable, Equatable {
   }
 
   /// The first position whose tile is not before `index`.
-  @inlinable package func lowerBound(_ index: Int64) -> Int {
+  @inlinable public func lowerBound(_ index: Int64) -> Int {
     var low = 0
     var high = indices.count
     while low < high {
@@ -68,7 +68,7 @@ package struct TileRing: Sendable, Equatable {
   }
 
   /// Merges slot `slot` of the tiles from `first` through `last` into `partial`.
-  @inlinable package func merge(
+  @inlinable public func merge(
     slot: Int, from first: Int64, through last: Int64, into partial: inout Partial
   ) {
     var position = lowerBound(first)
@@ -79,7 +79,7 @@ package struct TileRing: Sendable, Equatable {
   }
 
   /// Drops the tiles before `index`; does its work rarely, so that it costs nothing on average.
-  @inlinable package mutating func drop(before index: Int64) {
+  @inlinable public mutating func drop(before index: Int64) {
     guard let first = indices.first, first < index else { return }
     let count = lowerBound(index)
     guard count == indices.count || count >= 8 else { return }

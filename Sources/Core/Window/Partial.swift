@@ -1,15 +1,15 @@
 /// What a tile knows of one aggregated column: enough for count, sum, mean, min and max, mergeable in any order.
 ///
 /// The sum is compensated (Neumaier 1974), so that it does not depend on the order of arrival beyond 1e-9 relative.
-/// Nothing is ever subtracted from a partial.
-package struct Partial: Sendable, Hashable, BitwiseCopyable {
-  package var count: Int64
-  package var sum: Double
-  package var compensation: Double
-  package var min: Double
-  package var max: Double
+/// Nothing is ever subtracted from a partial. It is public because only what is public is inlined into other modules.
+public struct Partial: Sendable, Hashable, BitwiseCopyable {
+  public var count: Int64
+  public var sum: Double
+  public var compensation: Double
+  public var min: Double
+  public var max: Double
 
-  @inlinable package init() {
+  @inlinable public init() {
     count = 0
     sum = 0
     compensation = 0
@@ -18,14 +18,14 @@ package struct Partial: Sendable, Hashable, BitwiseCopyable {
   }
 
   /// Takes one observation in; `value` must not be NaN (nulls and NaN are skipped by the caller).
-  @inlinable package mutating func add(_ value: Double) {
+  @inlinable public mutating func add(_ value: Double) {
     count += 1
     addToSum(value)
     if value < min { min = value }
     if value > max { max = value }
   }
 
-  @inlinable package mutating func merge(_ other: Partial) {
+  @inlinable public mutating func merge(_ other: Partial) {
     guard other.count != 0 else { return }
     count += other.count
     addToSum(other.sum)
@@ -41,13 +41,13 @@ package struct Partial: Sendable, Hashable, BitwiseCopyable {
   }
 
   /// The compensated sum; the plain one where infinities make the compensation meaningless.
-  @inlinable package var total: Double {
+  @inlinable public var total: Double {
     let corrected = sum + compensation
     return corrected.isNaN ? sum : corrected
   }
 
   /// The aggregate over everything merged so far; nil is null (no events: count and sum are 0).
-  @inlinable package func value(of function: AggregateFunction) -> Double? {
+  package func value(of function: AggregateFunction) -> Double? {
     switch function {
     case .count: return Double(count)
     case .sum: return total

@@ -53,12 +53,14 @@ struct HistoryReach: Sendable {
 /// merges of cells, never
 /// differences. How many cells there are depends on the spine alone.
 struct HistoryCells: Sendable {
-  /// Positions in the slot values that `take` gets.
+  /// Positions among the values of an event that `take` gets.
   let slots: [Int]
   /// Where the bounds of each key begin, and one more for the end. A key has one cell fewer than
   /// bounds.
   private let begins: [Int32]
   private let bounds: [Int64]
+  /// By key, see `cell`.
+  private var nextBounds: [Int32]
   /// Cell by cell, slot by slot; the first cell of key k is `begins[k] - k`.
   private var partials: [Partial]
   /// Events that became known after a spine row that would have held them: numbered by (first place
@@ -89,86 +91,81 @@ struct HistoryCells: Sendable {
     }
     self.begins = begins
     self.bounds = bounds
+    nextBounds = Array(begins.dropLast())
     let cells = bounds.count - (begins.count - 1)
     partials = [Partial](repeating: Partial(), count: max(0, cells) * slots.count)
   }
 
-  /// Adds events to their cells; `values` is by slot, NaN for what is not aggregated.
+  /// What it takes in memory.
+  var bytes: Int {
+    bounds.count * MemoryLayout<Int64>.stride + partials.count * MemoryLayout<Partial>.stride
+  }
+
+  /// Adds a block's events to their cells; an event has `width` values.
+  mutating func take(_ block: HistoryBlock, width: Int) {
+    var late: [(event: Int, cell: Int)] = []
+    let (slots, begins, bounds) = (slots, begins, bounds)
+    bounds.withUnsafeBufferPointer { bounds in
+      begins.withUnsafeBufferPointer { begins in
+        nextBounds.withUnsafeMutableBufferPointer { nextBounds in
+          partials.withUnsafeMutableBufferPointer { partials in
+            for event in block.keys.indices {
+              let key = Int(block.keys[event])
+              let cell = HistoryCells.cell(
+                of: block.times[event], Int(begins[key]), Int(begins[key + 1]), bounds,
+                &nextBounds[key])
+              guard let cell else { continue }
+              guard block.places[event] == HistoryBlock.onTime else {
+                if block.places[event] >= 0 { late.append((event, cell - key)) }
+                continue
+              }
+              var partial = (cell - key) * slots.count
+              for slot in slots {
+                let value = block.values[event * width + slot]
+                if !value.isNaN { partials[partial].add(value) }
+                partial += 1
+              }
+            }
+          }
+        }
+      }
+    }
+    for (event, cell) in late { addLate(block, event, cell: Int32(cell), width: width) }
+  }
+
+  /// The bound that begins the event's cell, nil where the event is in no window.
   ///
-  /// - Parameters:
-  ///   - rows: the rows that some window may hold, see `HistoryReach`.
-  ///   - keys: by row of the batch.
-  ///   - places: by row of the batch, the first place that may see the event; nil when every event
-  ///     is seen from its own time on.
-  mutating func take(
-    _ events: borrowing HistoryEvents, rows: [Int32], keys: [Int32], places: [Int32]?,
-    values: [[Double]], index: borrowing SpineIndex
-  ) {
-    let cells = cells(of: events.eventTimestamps, rows, keys)
-    let isLate = places.map { lateness(events, rows, keys, places: $0, index) }
-    let width = slots.count
-    for (position, slot) in slots.enumerated() {
-      let values = values[slot]
-      partials.withUnsafeMutableBufferPointer { partials in
-        for (entry, row) in rows.enumerated() where cells[entry] >= 0 {
-          if let isLate, isLate[entry] { continue }
-          let value = values[Int(row)]
-          if !value.isNaN { partials[Int(cells[entry]) * width + position].add(value) }
-        }
+  /// - Parameter next: the bound that ended the cell of the key's last event. Events of a key come
+  ///   in about the order of time, so it mostly is the right one again, or the one after it is.
+  @inline(__always)
+  private static func cell(
+    of time: Int64, _ begin: Int, _ end: Int, _ bounds: UnsafeBufferPointer<Int64>,
+    _ next: inout Int32
+  ) -> Int? {
+    var bound = Int(next)
+    // The first bound after the event ends its cell.
+    if bound > begin, bounds[bound - 1] > time {
+      bound = lowerBound(bounds, begin, bound, time &+ 1)
+    } else if bound < end, bounds[bound] <= time {
+      bound += 1
+      if bound < end, bounds[bound] <= time {
+        bound = lowerBound(bounds, bound, end, time &+ 1)
       }
     }
-    guard let isLate, let places else { return }
-    for (entry, row) in rows.enumerated() where cells[entry] >= 0 && isLate[entry] {
-      let place = places[Int(row)]
-      if place >= 0 { addLate(place: place, cell: cells[entry], row: Int(row), values) }
-    }
+    next = Int32(truncatingIfNeeded: bound)
+    return bound == begin || bound == end ? nil : bound - 1
   }
 
-  /// By entry of `rows`, the event's cell among all keys' cells, -1 where it is in no window.
-  private func cells(of times: [Int64], _ rows: [Int32], _ keys: [Int32]) -> [Int32] {
-    [Int32](unsafeUninitializedCapacity: rows.count) { cells, count in
-      bounds.withUnsafeBufferPointer { bounds in
-        for (entry, row) in rows.enumerated() {
-          let key = Int(keys[Int(row)])
-          let begin = Int(begins[key])
-          let end = Int(begins[key + 1])
-          // The first bound after the event ends its cell.
-          let bound = lowerBound(bounds, begin, end, times[Int(row)] &+ 1)
-          cells[entry] = bound == begin || bound == end ? -1 : Int32(bound - 1 - key)
-        }
-      }
-      count = rows.count
-    }
-  }
-
-  /// By entry of `rows`, whether there is a place at or after the event's time that does not know
-  /// it yet.
-  private func lateness(
-    _ events: borrowing HistoryEvents, _ rows: [Int32], _ keys: [Int32], places: [Int32],
-    _ index: borrowing SpineIndex
-  ) -> [Bool] {
-    let happened = events.eventTimestamps
-    let created = events.createdAt
-    return index.times.withUnsafeBufferPointer { times in
-      rows.map { row in
-        let row = Int(row)
-        guard created[row] > happened[row] else { return false }
-        let key = Int(keys[row])
-        let end = Int(index.starts[key + 1])
-        let first = lowerBound(times, Int(index.starts[key]), end, happened[row])
-        return first != (places[row] < 0 ? end : Int(places[row]))
-      }
-    }
-  }
-
-  private mutating func addLate(place: Int32, cell: Int32, row: Int, _ values: [[Double]]) {
+  private mutating func addLate(_ block: HistoryBlock, _ event: Int, cell: Int32, width: Int) {
+    let place = block.places[event]
     let entry = Int(late.number(of: Int64(place) << 32 | Int64(cell)))
     if entry == latePlaces.count {
       latePlaces.append((place, cell))
       latePartials.append(contentsOf: repeatElement(Partial(), count: slots.count))
     }
-    for (position, slot) in slots.enumerated() where !values[slot][row].isNaN {
-      latePartials[entry * slots.count + position].add(values[slot][row])
+    for (offset, slot) in slots.enumerated() {
+      let value = block.values[event * width + slot]
+      if !value.isNaN { latePartials[entry * slots.count + offset].add(value) }
     }
   }
 

@@ -15,6 +15,8 @@ struct HistoryView: Sendable {
   private let slots: [Int]
   private var latest: HistoryLatest?
   private var cells: [HistoryCells]
+  /// Events on their way into `cells`.
+  private var partitions: HistoryPartitions
   private let reach: HistoryReach
   /// Which keys have any event, of whatever columns; nil where nobody asks.
   private var events: HistoryLatest?
@@ -54,6 +56,8 @@ struct HistoryView: Sendable {
         shapes: axis.shapes, slots: axis.slots.compactMap { slots.firstIndex(of: $0) }, index: index
       )
     }
+    partitions = HistoryPartitions(
+      keys: index.keys.count, bytes: cells.reduce(0) { $0 + $1.bytes }, width: slots.count)
     reach = HistoryReach(shapes: axes.reduce(into: []) { $0.formUnion($1.shapes) }, index: index)
     self.latestColumns = latestColumns
     self.slots = slots
@@ -97,10 +101,15 @@ struct HistoryView: Sendable {
     guard !rows.isEmpty else { return }
     let batch = events.batch
     let values = SlotValues.of(slots.map { layout.slots[$0] }, count: events.count) { batch[$0] }
-    for axis in cells.indices {
-      cells[axis].take(
-        events, rows: rows, keys: keys, places: mode == .asKnown ? places : nil, values: values,
-        index: index)
+    let arrivals = places.flatMap { places in
+      mode == .asKnown
+        ? index.arrivals(events, rows: rows, keys: keys, firstPlaces: places) : nil
+    }
+    let width = slots.count
+    partitions.append(
+      rows: rows, keys: keys, times: events.eventTimestamps, places: arrivals, values: values
+    ) { block in
+      for axis in cells.indices { cells[axis].take(block, width: width) }
     }
   }
 
@@ -108,6 +117,10 @@ struct HistoryView: Sendable {
   mutating func finish() -> [(name: FeatureName, column: Column, statuses: [FeatureStatus])] {
     latest?.finish(index)
     events?.finish(index)
+    let width = slots.count
+    partitions.drain { block in
+      for axis in cells.indices { cells[axis].take(block, width: width) }
+    }
     let windows = windowAnswers()
     return wanted.enumerated().compactMap { position, feature in
       switch feature.reader {
