@@ -1,9 +1,7 @@
-/// Whole tables from and to files: spines in, training sets out.
+/// Whole tables to files, as answers of history reads.
 package protocol TableFiles: Sendable {
-  /// Reads a CSV or Parquet file wholly.
-  ///
-  /// Times must say their zone: a time column without one is refused, naming the column. Throws `.invalidArgument` for a file that is not what it should be.
-  func read(_ path: String, format: FileFormat) async throws -> ColumnBatch
   /// Writes a new file; nothing is left of it where that fails.
+  ///
+  /// Instants keep their zone. CSV and Parquet can be written.
   func write(_ batch: ColumnBatch, to path: String, format: FileFormat) async throws
 }
