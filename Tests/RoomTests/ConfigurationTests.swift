@@ -152,7 +152,7 @@ struct ConfigurationTests {
       ("MARTLET_SERVER_TOKEN", "", "'server.token' is empty"),
       (
         "MARTLET_ROLES", "serving,trainer",
-        "'roles' has 'trainer'; known: ingest, monitoring, orchestrator, serving"
+        "'roles' has 'trainer'; known: monitoring, orchestrator, serving"
       ),
       (
         "MARTLET_JOBS_LEASE", "",

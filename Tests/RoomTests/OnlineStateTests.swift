@@ -227,6 +227,32 @@ import Testing
     }
   }
 
+  @Test func `the service saves once enough events came, long before the interval is over`()
+    async throws
+  {
+    let shop = try await OpenShop()
+    let store = SavesInMemory()
+    let state = OnlineState(
+      definitions: shop.definitions, store: store, warehouse: shop.warehouse, clock: shop.clock,
+      snapshotPath: "unused", logger: Logger(label: "test"))
+    try await state.restore()
+    let service = OnlineSnapshotService(
+      state: state, interval: .days(1), events: 3, logger: Logger(label: "test"))
+    let running = Task { await service.run() }
+    var saves = store.saves.makeAsyncIterator()
+    let orders = (1...7).map { shop.order("a", sequence: Int64($0)) }
+    try await state.apply([OnlineShop.batch(Array(orders[..<2]))])
+    #expect(state.unsavedEvents.current == 2)
+    try await state.apply([OnlineShop.batch(Array(orders[2..<4]))])
+    #expect(await saves.next() == ["orders": 4])
+    try await shop.warehouse.commit(WarehouseCommit(events: [OnlineShop.batch(orders)]))
+    try await state.applyStored(source: "orders", sequences: 5...7)
+    #expect(await saves.next() == ["orders": 7])
+    #expect(state.unsavedEvents.current == 0)
+    running.cancel()
+    await running.value
+  }
+
   @Test func `the service saves when it is stopped`() async throws {
     let folder = FileManager.default.temporaryDirectory.appending(
       path: "martlet-\(UUID().uuidString)")
@@ -256,4 +282,33 @@ private struct BrokenStore: OnlineStore {
   func read(view: String, keys: [EntityKey]) async throws -> [EntityState?] { [] }
   func drop(view: String) async throws {}
   func counts() async throws -> [String: Int] { [:] }
+}
+
+/// Says what was saved in place of writing it.
+private struct SavesInMemory: SnapshottingOnlineStore {
+  private struct Captured: CapturedOnlineState {
+    var position: [String: Int64]
+    var feed: AsyncStream<[String: Int64]>.Continuation
+    func write(to path: String) async throws { feed.yield(position) }
+  }
+
+  let saves: AsyncStream<[String: Int64]>
+  private let feed: AsyncStream<[String: Int64]>.Continuation
+  private let store = MemoryOnlineStore()
+
+  init() { (saves, feed) = AsyncStream.makeStream() }
+
+  func prepare(_ layout: ViewLayout) async throws -> Bool { try await store.prepare(layout) }
+  func apply(_ writes: [OnlineWrite], now: Timestamp) async throws {
+    try await store.apply(writes, now: now)
+  }
+  func read(view: String, keys: [EntityKey]) async throws -> [EntityState?] {
+    try await store.read(view: view, keys: keys)
+  }
+  func drop(view: String) async throws { try await store.drop(view: view) }
+  func counts() async throws -> [String: Int] { try await store.counts() }
+  func capture(position: [String: Int64]) async throws -> any CapturedOnlineState {
+    Captured(position: position, feed: feed)
+  }
+  func restoreSnapshot(from path: String) async throws -> [String: Int64] { [:] }
 }

@@ -45,7 +45,7 @@ package struct DuckDBOptions: Sendable, Equatable {
 /// Guarantees beyond the port's: every call runs on a thread of the warehouse, never on the cooperative pool. A cancelled read is interrupted; a
 /// cancelled commit or transaction either never began, or ends before its next append and leaves nothing, or is
 /// stored as a whole. After a failed write the writer is ready for the next one.
-package final class DuckDBWarehouse: Warehouse {
+package final class DuckDBWarehouse: FeatureTablePublishing {
   private let database: DuckDBDatabase
   private let writer: BlockingThreads<WarehouseWriter>
   private let readers: BlockingThreads<DuckDBConnection>

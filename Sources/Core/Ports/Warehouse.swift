@@ -41,6 +41,12 @@ package protocol Warehouse: Sendable {
   func close() async throws
 }
 
+/// The ability to show the latest-value features of all views in one table, `features_table`, for whoever queries.
+package protocol FeatureTablePublishing: Warehouse {
+  /// Makes the table say what these layouts say, in place of what it said before.
+  func publishFeatures(_ layouts: [ViewLayout]) async throws
+}
+
 /// Appends within one transaction; used on the writer's thread only.
 package protocol WarehouseAppender {
   func append(_ events: EventBatch) throws

@@ -33,6 +33,8 @@ package final class OnlineState: StoredEventApplier {
 
   /// The definitions whose views can be read: what the rooms that read features go by.
   package let visible = Published<Snapshot>(.empty)
+  /// How many events were applied since a snapshot was last begun.
+  package let unsavedEvents = Published(0)
 
   private let definitions: Published<Snapshot>
   private let store: any OnlineStore
@@ -85,6 +87,7 @@ package final class OnlineState: StoredEventApplier {
       state.withLock { state in
         for batch in batches { state.note(batch) }
       }
+      unsavedEvents.publish(unsavedEvents.current + batches.reduce(0) { $0 + $1.count })
     }
   }
 
@@ -103,6 +106,7 @@ package final class OnlineState: StoredEventApplier {
         state.applied[source] = max(state.applied[source] ?? .min, sequences.upperBound)
         if let newest { state.newestEvent[source] = newest }
       }
+      unsavedEvents.publish(unsavedEvents.current + sequences.count)
     }
   }
 
@@ -257,6 +261,8 @@ package final class OnlineState: StoredEventApplier {
   package func save() async throws -> Bool {
     guard let store = store as? any SnapshottingOnlineStore else { return false }
     let (captured, position, views) = try await gate.pass {
+      // Also where the save then fails: what fails is tried again in its turn, not at once.
+      unsavedEvents.publish(0)
       let (position, views, saved) = state.withLock {
         ($0.applied, $0.layouts.map(\.view).sorted(), $0.saved)
       }

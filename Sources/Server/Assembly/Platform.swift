@@ -31,25 +31,22 @@ package struct Platform: Sendable {
     let data = configuration.data.directory
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
 
-    let warehouse = try await DuckDBWarehouse.open(
-      path: data + "/warehouse.duckdb",
-      options: DuckDBOptions(
-        memoryLimitBytes: Int(configuration.warehouse.memoryLimit.bytes),
-        readers: configuration.warehouse.readers, temporaryDirectory: data + "/spill",
-        readableDirectories: [URL(fileURLWithPath: data).standardizedFileURL.path + "/spool/"]))
+    let warehouse = try await configuration.warehouse.open(in: data)
     let clock = try await Self.clock(configuration, warehouse)
     let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
     let jobs = try JobQueue(
       path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts
     )
-    let blobs = try DirectoryBlobStore(root: data + "/blobs")
+    let blobs = try configuration.blobs.open(in: data)
 
-    let store = MemoryOnlineStore()
+    let store = configuration.online.open()
     let online = OnlineState(
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
     try await online.restore()
-    try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
+    if let warehouse = warehouse as? any FeatureTablePublishing {
+      try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
+    }
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
 
     let workers = WorkerPool(Self.workers(configuration), logger: log)
@@ -101,7 +98,8 @@ package struct Platform: Sendable {
       IngestService(services.ingestor),
       Loop("online snapshots") { [services, configuration, log] in
         await OnlineSnapshotService(
-          state: services.online, interval: configuration.online.snapshotInterval, logger: log
+          state: services.online, interval: configuration.online.snapshotInterval,
+          events: configuration.online.snapshotEvents, logger: log
         ).run()
       },
     ]

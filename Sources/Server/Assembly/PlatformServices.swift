@@ -1,6 +1,5 @@
 import Catalog
 import Core
-import DuckDBBackend
 import Features
 import Foundation
 import Jobs
@@ -53,7 +52,7 @@ package struct PlatformServices: Sendable {
     let snapshot = try await catalog.apply(
       yaml: yaml, directory: directory, author: author, now: clock.now)
     try await online.adopt(snapshot)
-    if let warehouse = warehouse as? DuckDBWarehouse {
+    if let warehouse = warehouse as? any FeatureTablePublishing {
       try await warehouse.publishFeatures(Array(snapshot.layouts.values))
     }
     return snapshot
@@ -64,6 +63,16 @@ package struct PlatformServices: Sendable {
     guard models.contains(name) else {
       throw PlatformError(
         .notFound, "there is no model '\(name)'\(suggestion(for: name, among: models))")
+    }
+  }
+
+  private func require(_ role: Configuration.Role) throws {
+    guard configuration.roles.contains(role) else {
+      throw PlatformError(
+        .failedPrecondition,
+        "this process does not have the role '\(role.rawValue)'; add it to `roles`, or start it with "
+          + "`martlet up --roles \((configuration.roles + [role]).map(\.rawValue).joined(separator: ","))`"
+      )
     }
   }
 
@@ -153,7 +162,8 @@ package struct PlatformServices: Sendable {
   func predict(
     model: String, version: Int64?, rows: [RequestRow], requestID: String?
   ) async throws -> PredictAnswer {
-    try await predictor.predict(
+    try require(.serving)
+    return try await predictor.predict(
       PredictRequest(model: model, version: version, rows: rows, requestID: requestID))
   }
 
@@ -186,11 +196,7 @@ package struct PlatformServices: Sendable {
     model: String, reason: String, parameters: TrainingParameters, idempotencyKey: String?
   ) async throws -> JobRun {
     try requireModel(model)
-    guard configuration.roles.contains(.orchestrator) else {
-      throw PlatformError(
-        .failedPrecondition,
-        "this process has no orchestrator role; start one with roles: [orchestrator]")
-    }
+    try require(.orchestrator)
     return try await jobs.file(
       NewJob(model: model, reason: reason, parameters: parameters, idempotencyKey: idempotencyKey))
   }

@@ -22,7 +22,7 @@ package struct Configuration: Sendable, Equatable {
   package init() {}
 
   package enum Role: String, Sendable, CaseIterable {
-    case ingest, serving, monitoring, orchestrator
+    case serving, monitoring, orchestrator
   }
 
   package struct Data: Sendable, Equatable {

@@ -5,7 +5,10 @@ extension Setting {
 
   private static let platformSettings: [Setting] = [
     .text("project", \.project, "The folder of martlet.yaml, from the working directory."),
-    .words("roles", \.roles, "What this process does; the others are left to other processes."),
+    .words(
+      "roles", \.roles,
+      "What this process does besides taking events in and reading features out: serving answers predictions, "
+        + "monitoring computes drift by the clock, orchestrator runs jobs."),
     .text(
       "data.directory", \.data.directory,
       "The folder of warehouse, catalog, jobs, snapshots and artifacts, from the working directory; made when it is not there."
@@ -59,10 +62,11 @@ extension Setting {
     .word("online.backend", \.online.backend, later: ["redis"], "Where the online state is kept."),
     .span(
       "online.snapshot_interval", \.online.snapshotInterval,
-      "How often the online state is written to disk."),
+      "How often the online state is written to disk, while events come in."),
     .integer(
       "online.snapshot_events", \.online.snapshotEvents, 1_000...1_000_000_000,
-      "The online state is also written after so many events, so that a start has few to replay."),
+      "The online state is written sooner once so many events came since, so that a start has few to replay."
+    ),
     .word(
       "warehouse.backend", \.warehouse.backend, later: ["ducklake"],
       "Where events and predictions are kept."),

@@ -6,12 +6,15 @@ import Server
 struct UpCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "up", abstract: "Start the platform and serve until SIGINT or SIGTERM.",
-    discussion: "EXAMPLE\n  MARTLET_SERVER_HTTP_PORT=0 martlet up")
+    discussion: "EXAMPLE\n  MARTLET_SERVER_HTTP_PORT=0 martlet up --roles serving,monitoring")
 
   @OptionGroup var options: CommonOptions
+  @Option(help: "What it does: serving, monitoring, orchestrator, with commas between (default: all).")
+  var roles: String?
 
   func run() async throws {
-    let (configuration, _) = try ConfigurationLoader.load(options)
+    let (configuration, _) = try ConfigurationLoader.load(
+      options, overrides: roles.map { ["roles": $0] } ?? [:])
     try await Platform.run(configuration)
   }
 }
@@ -77,9 +80,11 @@ struct ConfigCommand: ParsableCommand {
 }
 
 extension ConfigurationLoader {
-  static func load(_ options: CommonOptions) throws -> (Configuration, ConfigurationOrigins) {
+  static func load(
+    _ options: CommonOptions, overrides: [String: String] = [:]
+  ) throws -> (Configuration, ConfigurationOrigins) {
     try load(
       file: options.config, environment: ProcessInfo.processInfo.environment,
-      workingDirectory: FileManager.default.currentDirectoryPath)
+      workingDirectory: FileManager.default.currentDirectoryPath, overrides: overrides)
   }
 }
