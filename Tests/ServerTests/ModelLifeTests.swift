@@ -261,7 +261,8 @@ extension WholeProgram {
         for name in [
           "martlet_predict_seconds_bucket{", "martlet_ingest_events_total{",
           "martlet_quarantined_total{", "martlet_drift_score{",
-          "martlet_online_read_seconds_count{",
+          "martlet_online_read_seconds_count{", "martlet_ingest_commit_seconds_bucket{kind=\"push\"",
+          "martlet_ingest_commit_seconds_count{kind=\"file\"} 2",
           "martlet_jobs_total{", "martlet_predictions_total{",
         ] {
           #expect(text.contains(name), "\(name)")

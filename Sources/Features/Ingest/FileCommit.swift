@@ -33,6 +33,7 @@ extension Ingestor {
       }
       try await adopt(file.source.name)
       try checkUnchanged(file)
+      let start = ContinuousClock.now
       let transfer = FileTransfer(self, file)
       do {
         try await warehouse.transaction { try transfer.store(on: $0) }
@@ -41,6 +42,7 @@ extension Ingestor {
         throw error
       }
       try await applyOnlineOrStop(transfer)
+      committedFile(since: start)
       let outcome = transfer.outcome
       count(
         file.source.name,

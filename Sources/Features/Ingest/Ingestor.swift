@@ -1,5 +1,6 @@
 import Core
 import Logging
+import Metrics
 import Synchronization
 
 /// What became of a push.
@@ -82,6 +83,8 @@ package final class Ingestor: Sendable {
   private let transform: (any BatchTransform)?
   private let shared: Mutex<Shared>
   private let totals = Mutex<[String: IngestReceipt]>([:])
+  private let pushTime = Ingestor.commitTimer("push")
+  private let fileTime = Ingestor.commitTimer("file")
 
   package init(
     warehouse: any Warehouse, applier: any OnlineApplier, definitions: Published<Snapshot>,
@@ -254,6 +257,7 @@ package final class Ingestor: Sendable {
 
   /// One group: every push that waited, one transaction, then the online state, then the receipts.
   private func commit(_ pushes: [PendingPush]) async throws {
+    let start = ContinuousClock.now
     let group: CommitGroup
     do {
       for push in pushes { try await adopt(push.rows.source.name) }
@@ -273,6 +277,7 @@ package final class Ingestor: Sendable {
       return
     }
     try await apply(group.batches, failing: pushes)
+    pushTime.record(duration: ContinuousClock.now - start)
     for (push, outcome) in zip(pushes, group.outcomes) {
       if case .success(let receipt) = outcome { count(push.rows.source.name, receipt) }
       push.receipt.give(outcome)
@@ -290,6 +295,15 @@ package final class Ingestor: Sendable {
 }
 
 extension Ingestor {
+  private static func commitTimer(_ kind: String) -> Metrics.Timer {
+    Metrics.Timer(label: "martlet_ingest_commit_seconds", dimensions: [("kind", kind)])
+  }
+
+  /// Notes that a file's transaction and its way online have ended.
+  func committedFile(since start: ContinuousClock.Instant) {
+    fileTime.record(duration: ContinuousClock.now - start)
+  }
+
   static let stopping = PlatformError(
     .unavailable, "The platform is stopping and takes no more events; send again when it is back.",
     retryAfter: .seconds(2))

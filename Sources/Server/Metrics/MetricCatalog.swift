@@ -7,6 +7,8 @@ package enum MetricCatalog {
     "martlet_ingest_duplicates_total":
       "Events that were stored before and so were not stored again.",
     "martlet_quarantined_total": "Records that failed validation and were kept aside, by source.",
+    "martlet_ingest_commit_seconds":
+      "Time of a commit of pushes or of a file, until its events are stored and readable online.",
     "martlet_ingest_queue_rows": "Rows that wait for the next commit.",
     "martlet_model_reload_failures_total": "Versions that could not be loaded, by model.",
     "martlet_online_read_seconds": "Time of an online read of features.",
