@@ -220,6 +220,9 @@ private struct Doubling: BatchTransform {
     #expect(bench.memory.contents.events[0].columns[0][4] == .int64(10))
     #expect(
       bench.memory.contents.quarantined.first?.reason == "t.py:double failed: ValueError: 1313")
+    #expect(
+      bench.memory.contents.quarantined.first?.position == "file f.csv row 1313",
+      "the row of the file, not the event's id")
     let strict = IngestBench(source: source, transform: Doubling())
     let error = await #expect(throws: PlatformError.self) {
       try await ingest(

@@ -384,6 +384,31 @@ final class IngestGate: Sendable {
     #expect(try await ticket.receipt() == IngestReceipt(accepted: 1))
   }
 
+  @Test(arguments: [
+    (RecordOrigin.push(client: "crm"), "push crm sequence 8"),
+    (RecordOrigin.once(token: "4f0e"), "push record 8"),
+    (RecordOrigin.file(name: "a.jsonl", digest: "00ff"), "file a.jsonl row 8"),
+  ])
+  func `a record that a transform refuses is found where it was sent from`(
+    origin: RecordOrigin, position: String
+  ) async throws {
+    var source = IngestBench.source
+    source.eventID = "page"
+    source.transform = CodeReference(file: "t.py", function: "check")
+    var parser = RecordParser(source: source, origin: origin)
+    let lines = ["a", "b", "", "c"].enumerated().map { index, page in
+      page.isEmpty
+        ? "{oops" : #"{"at": "2026-01-01T00:00:00Z", "user": \#(index), "page": "\#(page)"}"#
+    }
+    try parser.append(lines: Array(lines.joined(separator: "\n").utf8), first: 5)
+    let rows = parser.finishRows()
+    let bench = IngestBench(source: source, transform: RaisingForTheLast())
+    let receipt = try await bench.running { try await bench.ingestor.ingest(rows) }
+    #expect(receipt == IngestReceipt(accepted: 2, quarantined: 2))
+    let found = bench.memory.contents.quarantined.first { $0.reason.contains("ValueError") }
+    #expect(found?.position == position)
+  }
+
   @Test func `an unknown source and a missing transform are refused`() async throws {
     let bench = IngestBench()
     var other = IngestBench.source
@@ -402,5 +427,14 @@ final class IngestGate: Sendable {
       }
       #expect(missing?.code == .failedPrecondition)
     }
+  }
+}
+
+/// Changes nothing, and raises for the last row.
+private struct RaisingForTheLast: BatchTransform {
+  func transform(
+    _ batch: ColumnBatch, of source: SourceDefinition, with function: CodeReference
+  ) async throws -> TransformedRows {
+    TransformedRows(columns: [], faults: [batch.count - 1: "ValueError: the last"])
   }
 }

@@ -96,6 +96,31 @@ extension WholeProgram {
       }
     }
 
+    @Test("an error of a spine calls it what its owner calls it, never by a path of the platform")
+    func namesOfTheSpine() async throws {
+      try await ShopProject.with { platform in
+        let bad = "customer_id,at\n7,yesterday\n"
+        let path = "/api/v1/features/history?\(Self.query)"
+        for (query, body, says) in [
+          ("", bad, "the spine: 'yesterday'"),
+          ("&spine_name=march.csv", bad, "march.csv: 'yesterday'"),
+          ("&spine_name=march.csv", "", "march.csv"),
+          ("&spine_name=march.parquet&spine_format=parquet", bad, "march.parquet"),
+        ] {
+          let answer = try await platform.rest.post(path + query, body)
+          #expect(answer.status == 400, "\(answer)")
+          #expect(answer.error.contains(says), "\(says) in \(answer.error)")
+          #expect(!answer.error.contains("spool"), "\(answer.error)")
+        }
+        try platform.folder.write(bad, to: "april.csv")
+        let run = try await platform.martlet(
+          "features", "history", "--spine", "april.csv", "--time", "at", "--features",
+          "activity.events_7d", "--output", "out.csv")
+        #expect(run.status == 2, "\(run)")
+        #expect(run.errors.contains("april.csv: 'yesterday'"), "\(run)")
+      }
+    }
+
     @Test("a Parquet spine gives a Parquet answer with the same values")
     func parquet() async throws {
       try await ShopProject.with { platform in

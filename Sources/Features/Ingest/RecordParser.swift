@@ -32,6 +32,8 @@ package struct RecordParser {
   private var builders: [ColumnBuilder]
   private var eventTimestamps: [Int64] = []
   private var eventIDs: [String] = []
+  /// Of the rows; kept only for a transform, which may refuse them.
+  private var numbers: [Int64] = []
   private var quarantined: [QuarantinedRecord] = []
   private var faults: [String: Int] = [:]
   private var unknownFields = 0
@@ -135,6 +137,7 @@ package struct RecordParser {
         for builder in builders { builder.drop() }
         eventTimestamps.removeLast()
         eventIDs.removeLast()
+        if source.transform != nil { numbers.removeLast() }
       }
       if quarantined.count == bad {
         quarantine(.malformed("\(error.message) (byte \(error.offset))"), bytes, number)
@@ -146,12 +149,15 @@ package struct RecordParser {
   package mutating func finishRows() -> ValidatedRows {
     let rows = ValidatedRows(
       source: source, columns: builders.map { $0.finish() }, eventTimestamps: eventTimestamps,
-      eventIDs: eventIDs, idsCanRepeat: hasGivenIDs || origin.idsCanRepeat,
+      eventIDs: eventIDs,
+      places: source.transform.map { _ in RowPlaces(origin: origin, numbers: numbers) },
+      idsCanRepeat: hasGivenIDs || origin.idsCanRepeat,
       quarantined: quarantined,
       faults: faults, unknownFields: unknownFields)
     builders = source.columns.map { ColumnBuilder($0, reserving: eventTimestamps.count) }
     eventTimestamps = []
     eventIDs = []
+    numbers = []
     quarantined = []
     faults = [:]
     unknownFields = 0
@@ -196,6 +202,7 @@ package struct RecordParser {
       eventIDs.append(numbered(idPrefix, number))
     }
     eventTimestamps.append(eventTime ?? 0)
+    if source.transform != nil { numbers.append(number) }
   }
 
   private mutating func members(_ scanner: inout JSONScanner) throws(JSONFault) {

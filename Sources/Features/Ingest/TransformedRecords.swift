@@ -28,6 +28,7 @@ extension ValidatedRows {
     rows.columns = good.columns
     rows.eventTimestamps = good.eventTimestamps
     rows.eventIDs = good.eventIDs
+    rows.places = good.places
     for (row, why) in made.faults.sorted(by: { $0.key < $1.key }) where row < count {
       rows.faults["\(function) failed", default: 0] += 1
       let members = columns.filter { $0.presence(at: row) != .absent }
@@ -35,7 +36,7 @@ extension ValidatedRows {
       rows.quarantined.append(
         QuarantinedRecord(
           source: source.name, record: "{\(members.joined(separator: ","))}",
-          reason: "\(function) failed: \(why)", position: eventIDs[row]))
+          reason: "\(function) failed: \(why)", position: position(of: row)))
     }
     return rows
   }

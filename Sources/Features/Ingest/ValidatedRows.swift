@@ -9,6 +9,8 @@ package struct ValidatedRows: Sendable {
   package var columns: [Column]
   package var eventTimestamps: [Int64]
   package var eventIDs: [String]
+  /// Where the rows come from; nil where nobody asks, as in a source without a transform.
+  package var places: RowPlaces?
   /// Whether an id may come a second time; ids made of a file's digest and row need no look-up.
   package var idsCanRepeat: Bool
   package var quarantined: [QuarantinedRecord]
@@ -21,17 +23,23 @@ package struct ValidatedRows: Sendable {
 
   package init(
     source: SourceDefinition, columns: [Column], eventTimestamps: [Int64], eventIDs: [String],
-    idsCanRepeat: Bool = true, quarantined: [QuarantinedRecord] = [], faults: [String: Int] = [:],
+    places: RowPlaces? = nil, idsCanRepeat: Bool = true, quarantined: [QuarantinedRecord] = [], faults: [String: Int] = [:],
     unknownFields: Int = 0
   ) {
     self.source = source
     self.columns = columns
     self.eventTimestamps = eventTimestamps
     self.eventIDs = eventIDs
+    self.places = places
     self.idsCanRepeat = idsCanRepeat
     self.quarantined = quarantined
     self.faults = faults
     self.unknownFields = unknownFields
+  }
+
+  /// Where a row came from, for whoever looks for it.
+  func position(of row: Int) -> String {
+    places.map { $0.origin.position(of: $0.numbers[row]) } ?? eventIDs[row]
   }
 
   /// Adds a line that could not even be read.
@@ -50,6 +58,7 @@ package struct ValidatedRows: Sendable {
     kept.columns = columns.map { $0.gather(rows) }
     kept.eventTimestamps = rows.map { eventTimestamps[$0] }
     kept.eventIDs = rows.map { eventIDs[$0] }
+    if let places { kept.places?.numbers = rows.map { places.numbers[$0] } }
     return kept
   }
 
@@ -81,6 +90,13 @@ extension Column {
     self.init(name: definition.name, nulls: count, of: definition.type)
     presence = [UInt8](repeating: Presence.absent.rawValue, count: count)
   }
+}
+
+/// Where each of some rows stood in what was sent: a file's row, a producer's sequence.
+package struct RowPlaces: Sendable, Equatable {
+  var origin: RecordOrigin
+  /// By row.
+  var numbers: [Int64]
 }
 
 /// Where records come from: what their derived ids and their positions in quarantine are made of.

@@ -52,6 +52,7 @@ package struct Validator {
     let ids = try eventIDs(raw)
     var rows = ValidatedRows(
       source: source, columns: columns, eventTimestamps: times, eventIDs: ids.texts,
+      places: source.transform.map { _ in RowPlaces(origin: origin, numbers: raw.rowNumbers) },
       idsCanRepeat: ids.areGiven || origin.idsCanRepeat)
     if !faults.isEmpty {
       let bad = faults

@@ -17,15 +17,27 @@ package struct SpineReader: Sendable {
   package init(warehouse: any Warehouse) { self.warehouse = warehouse }
 
   /// - Parameters:
+  ///   - name: what messages call the file, which may lie under a name that its owner has never seen.
   ///   - time: the name of the time column.
   ///   - features: what will be joined to it; their entities' keys tell the types.
   ///   - zone: the IANA zone of times without one.
   /// - Throws: `.invalidArgument` that names the column and the row at fault.
   package func read(
-    _ path: String, format: FileFormat, time: String, features: [FeatureName], snapshot: Snapshot,
-    zone: String? = nil
+    _ path: String, called name: String = "the spine", format: FileFormat, time: String,
+    features: [FeatureName], snapshot: Snapshot, zone: String? = nil
   ) async throws -> ColumnBatch {
-    let table = try table(path, format)
+    do {
+      return try await read(
+        table(path, name, format), name, isText: format == .csv, time, features, snapshot, zone)
+    } catch let error as PlatformError {
+      throw error.calling(path, name)
+    }
+  }
+
+  private func read(
+    _ table: String, _ name: String, isText: Bool, _ time: String, _ features: [FeatureName],
+    _ snapshot: Snapshot, _ zone: String?
+  ) async throws -> ColumnBatch {
     let isLocal = try await localTimes(in: table)
     let batches = Mutex<(all: [ColumnBatch], rows: Int)>(([], 0))
     try await warehouse.stream("SELECT * FROM \(table)", []) { batch in
@@ -38,34 +50,34 @@ package struct SpineReader: Sendable {
       guard rows <= SpineReader.maximumRows else {
         throw PlatformError(
           .invalidArgument,
-          "the spine \(path) has more than \(SpineReader.maximumRows) rows; split it into several files"
+          "\(name) has more than \(SpineReader.maximumRows) rows; split it into several files"
         )
       }
     }
     guard var spine = ColumnBatch(joining: batches.withLock { $0.all }) else {
-      throw PlatformError(.invalidArgument, "the spine \(path) has no rows; give it at least one")
+      throw PlatformError(.invalidArgument, "\(name) has no rows; give it at least one")
     }
     guard let index = spine.columns.firstIndex(where: { $0.name == time }) else {
       // Whoever joins it says so, with the nearest name.
       return spine
     }
     spine.columns[index] = try instants(
-      spine.columns[index], isLocal: isLocal.contains(time), zone: zone, path: path)
-    for (name, type) in try keyTypes(features, snapshot) where type == .int64 && format == .csv {
-      guard let index = spine.columns.firstIndex(where: { $0.name == name }) else { continue }
-      spine.columns[index] = try wholeNumbers(spine.columns[index], path: path)
+      spine.columns[index], isLocal: isLocal.contains(time), zone: zone, file: name)
+    for (key, type) in try keyTypes(features, snapshot) where type == .int64 && isText {
+      guard let index = spine.columns.firstIndex(where: { $0.name == key }) else { continue }
+      spine.columns[index] = try wholeNumbers(spine.columns[index], file: name)
     }
     return spine
   }
 
-  private func table(_ path: String, _ format: FileFormat) throws -> String {
+  private func table(_ path: String, _ name: String, _ format: FileFormat) throws -> String {
     let text = "'" + path.replacing("'", with: "''") + "'"
     switch format {
     case .parquet: return "read_parquet(\(text))"
     case .csv: return "read_csv(\(text), header = true, all_varchar = true)"
     case .jsonl:
       throw PlatformError(
-        .invalidArgument, "a spine is a Parquet or CSV file, \(path) is JSON lines; convert it")
+        .invalidArgument, "a spine is a Parquet or CSV file, \(name) is JSON lines; convert it")
     }
   }
 
@@ -99,7 +111,7 @@ package struct SpineReader: Sendable {
   }
 
   private func instants(
-    _ column: Column, isLocal: Bool, zone: String?, path: String
+    _ column: Column, isLocal: Bool, zone: String?, file: String
   ) throws -> Column {
     let offsets = try zone.map { zone in
       guard let offsets = ZoneOffsets.of(zone) else {
@@ -111,7 +123,7 @@ package struct SpineReader: Sendable {
     func withoutZone(_ row: Int) -> PlatformError {
       PlatformError(
         .invalidArgument,
-        "\(path): the time in column '\(column.name)', row \(row + 1), has no zone; write it with Z or an offset, or give the zone"
+        "\(file): the time in column '\(column.name)', row \(row + 1), has no zone; write it with Z or an offset, or give the zone"
       )
     }
     switch column.values {
@@ -129,7 +141,7 @@ package struct SpineReader: Sendable {
         guard case .success(let local) = Timestamp.parse(all[row], allowLocal: true) else {
           throw PlatformError(
             .invalidArgument,
-            "\(path): '\(all[row])' in column '\(column.name)', row \(row + 1), is not a time; write it as in 2026-01-31T12:00:00Z"
+            "\(file): '\(all[row])' in column '\(column.name)', row \(row + 1), is not a time; write it as in 2026-01-31T12:00:00Z"
           )
         }
         guard let time = reader?.instant(ofLocal: local.microseconds) else {
@@ -142,18 +154,28 @@ package struct SpineReader: Sendable {
     }
   }
 
-  private func wholeNumbers(_ column: Column, path: String) throws -> Column {
+  private func wholeNumbers(_ column: Column, file: String) throws -> Column {
     guard case .string(let all) = column.values else { return column }
     let numbers = try all.indices.map { row -> Int64 in
       guard column.isPresent(row) else { return 0 }
       guard let number = Int64(all[row]) else {
         throw PlatformError(
           .invalidArgument,
-          "\(path): '\(all[row])' in key column '\(column.name)', row \(row + 1), is not a whole number"
+          "\(file): '\(all[row])' in key column '\(column.name)', row \(row + 1), is not a whole number"
         )
       }
       return number
     }
     return Column(name: column.name, values: .int64(numbers), presence: column.presence)
+  }
+}
+
+extension PlatformError {
+  /// The same error, with a file's path replaced by the name that its owner knows.
+  fileprivate func calling(_ path: String, _ name: String) -> PlatformError {
+    var error = self
+    error.message = message.replacing(path, with: name)
+    error.cause = cause?.replacing(path, with: name)
+    return error
   }
 }

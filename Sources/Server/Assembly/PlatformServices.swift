@@ -22,7 +22,39 @@ struct HistoryCall: Sendable {
   var time: String
   var mode: HistoryMode
   var spineFormat: FileFormat
+  /// What the caller calls the spine.
+  var spineName: String
   var format: FileFormat
+
+  /// - Parameters: as the caller wrote them; nil and empty texts take the default.
+  init(
+    features: [String], time: String?, mode: String?, spineFormat: String?,
+    spineName: String? = nil, format: String?
+  ) throws {
+    func given(_ text: String?) -> String? { text.flatMap { $0.isEmpty ? nil : $0 } }
+    self.features = try FeatureNames.parse(features)
+    self.time = given(time) ?? "event_timestamp"
+    self.mode = try given(mode).map(Self.mode) ?? .asCorrected
+    self.spineFormat = try given(spineFormat).map { try Self.format($0, of: "a spine") } ?? .csv
+    self.spineName = given(spineName) ?? "the spine"
+    self.format = try given(format).map { try Self.format($0, of: "an answer") } ?? .csv
+  }
+
+  private static func mode(_ text: String) throws -> HistoryMode {
+    guard let mode = HistoryMode(rawValue: text) else {
+      throw PlatformError(
+        .invalidArgument, "the mode of a history read is as_corrected or as_known, not '\(text)'")
+    }
+    return mode
+  }
+
+  private static func format(_ text: String, of what: String) throws -> FileFormat {
+    guard let format = FileFormat(rawValue: text), format != .jsonl else {
+      throw PlatformError(
+        .invalidArgument, "the format of \(what) is csv or parquet, not '\(text)'")
+    }
+    return format
+  }
 }
 
 /// Every operation that a transport offers: REST, gRPC and whatever comes later call these and translate.
@@ -150,7 +182,7 @@ package struct PlatformServices: Sendable {
   func history(_ call: HistoryCall, spine: String, output: String) async throws {
     let snapshot = online.visible.current
     let rows = try await SpineReader(warehouse: warehouse).read(
-      spine, format: call.spineFormat, time: call.time, features: call.features, snapshot: snapshot)
+      spine, called: call.spineName, format: call.spineFormat, time: call.time, features: call.features, snapshot: snapshot)
     let set = try await PointInTimeJoin.run(
       spine: rows, time: call.time, features: call.features, mode: call.mode,
       snapshot: snapshot, warehouse: warehouse)

@@ -27,13 +27,11 @@ struct FeatureRoutes {
       return response
     }
     router.post("features/history") { request, _ in
-      let call = HistoryCall(
-        features: try FeatureNames.parse(
-          request.requiredQuery("features").split(separator: ",").map(String.init)),
-        time: request.query("time") ?? "event_timestamp",
-        mode: try mode(request.query("mode")),
-        spineFormat: try format(request.query("spine_format") ?? "csv"),
-        format: try format(request.query("format") ?? "csv"))
+      let call = try HistoryCall(
+        features: request.requiredQuery("features").split(separator: ",").map(String.init),
+        time: request.query("time"), mode: request.query("mode"),
+        spineFormat: request.query("spine_format"), spineName: request.query("spine_name"),
+        format: request.query("format"))
       return try await services.spool.withFile { spine in
         try await services.spool.write(request.body, to: spine)
         return try await services.spool.withFile { output in
@@ -47,21 +45,6 @@ struct FeatureRoutes {
         }
       }
     }
-  }
-
-  private func mode(_ text: String?) throws -> HistoryMode {
-    guard let text else { return .asCorrected }
-    guard let mode = HistoryMode(rawValue: text) else {
-      throw PlatformError(.invalidArgument, "'mode' is as_corrected or as_known, not '\(text)'")
-    }
-    return mode
-  }
-
-  private func format(_ text: String) throws -> FileFormat {
-    guard let format = FileFormat(rawValue: text), format != .jsonl else {
-      throw PlatformError(.invalidArgument, "a spine's format is csv or parquet, not '\(text)'")
-    }
-    return format
   }
 
   private func list() -> Response {

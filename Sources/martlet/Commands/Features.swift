@@ -87,6 +87,7 @@ struct FeaturesCommand: AsyncParsableCommand {
       let query =
         "features=\(features.urlEscaped)&time=\(time.urlEscaped)&mode=\(mode.urlEscaped)"
         + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
+        + "&spine_name=\(spine.urlEscaped)"
       try await PlatformConnection.with(options) { platform in
         var file: FileHandle?
         try await platform.download(
