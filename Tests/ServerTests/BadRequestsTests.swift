@@ -61,6 +61,10 @@ extension WholeProgram {
         "customer_id,at\n", "as_known"
       ),
       (
+        "/api/v1/features/history?features=activity.events_7d&time=at&format=xml",
+        "customer_id,at\n", "csv or parquet, not 'xml'"
+      ),
+      (
         "/api/v1/features/history?features=activity.events_7d&time=when",
         "customer_id,at\n1,2026-02-28T00:00:00Z\n", "'when'"
       ),
@@ -148,6 +152,32 @@ extension WholeProgram {
       #expect(push?.message == rest.error)
       #expect(read?.code == .invalidArgument)
       #expect(predict?.code == .notFound)
+    }
+
+    @Test(
+      "over gRPC an unknown mode or format is refused with those that there are",
+      arguments: [
+        ("sometimes", "csv", "as_corrected or as_known, not 'sometimes'"),
+        ("as_known", "xml", "csv or parquet, not 'xml'"),
+        ("as_known", "jsonl", "csv or parquet, not 'jsonl'"),
+      ])
+    func unknownWords(mode: String, format: String, says: String) async throws {
+      let platform = try SharedPlatform.current
+      let error = try await platform.withGRPC { client in
+        try await grpcError {
+          var request = Martlet_V1_GetHistoryRequest()
+          request.features = ["activity.events_7d"]
+          request.spine = .init("customer_id,at\n".utf8)
+          request.timeColumn = "at"
+          request.mode = mode
+          request.format = format
+          try await client.features.getHistory(request) { response in
+            for try await _ in response.messages {}
+          }
+        }
+      }
+      #expect(error?.code == .invalidArgument)
+      #expect(error?.message.contains(says) == true, "\(error?.message ?? "")")
     }
 
     @Test("a bad line of a gRPC push is quarantined with its reason")

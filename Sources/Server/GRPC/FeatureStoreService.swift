@@ -82,12 +82,9 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
     request: Martlet_V1_GetHistoryRequest, response: RPCWriter<Martlet_V1_GetHistoryResponse>,
     context: ServerContext
   ) async throws {
-    let call = HistoryCall(
-      features: try FeatureNames.parse(request.features),
-      time: request.timeColumn.isEmpty ? "event_timestamp" : request.timeColumn,
-      mode: HistoryMode(rawValue: request.mode) ?? .asCorrected,
-      spineFormat: FileFormat(rawValue: request.format) ?? .csv,
-      format: FileFormat(rawValue: request.format) ?? .csv)
+    let call = try HistoryCall(
+      features: request.features, time: request.timeColumn, mode: request.mode,
+      spineFormat: request.format, format: request.format)
     try await services.spool.withFile { spine in
       try request.spine.write(to: URL(fileURLWithPath: spine))
       try await services.spool.withFile { output in
