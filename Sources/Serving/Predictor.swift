@@ -74,7 +74,8 @@ package final class Predictor: Sendable {
     let begin = stopwatch.now()
     let hydrated = try await hydrator.hydrate(
       HydrateRequest(
-        vector: version.artifact.features, inputs: attempt.model.inputs, rows: attempt.rows))
+        vector: version.artifact.features, inputs: attempt.model.inputs,
+        entities: attempt.model.entities, rows: attempt.rows))
     attempt.hydrated = hydrated
     attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
     let columns = try MissingFeatures.resolve(

@@ -212,6 +212,23 @@ struct OpenShop {
         "key column 'customer' of entity 'client' takes string, but got int64"
       ),
       (
+        ["spend.n_1h"], ["custmer": .string("a")], .invalidArgument,
+        "row 1 names 'custmer', which nothing asked for is keyed by; expected 'customer' of entity 'client'; did you mean 'customer'?"
+      ),
+      (
+        ["spend.n_1h"], ["client": .string("a"), "weather": .string("fine")], .invalidArgument,
+        "row 1 names 'weather', which nothing asked for is keyed by; expected 'customer' of entity 'client'"
+      ),
+      (
+        ["pairs.n_3h", "spend.n_1h"], ["customer": .string("a"), "shop": .int64(1), "shp": .null],
+        .invalidArgument,
+        "expected 'customer', 'shop' of entity 'pair', and 'customer' of entity 'client'; did you mean 'shop'?"
+      ),
+      (
+        ["spend.n_1h"], ["customer": .string("a"), "shop": .int64(1)], .invalidArgument,
+        "row 1 names 'shop', which nothing asked for is keyed by"
+      ),
+      (
         ["spend.n_2h"], ["client": .string("a")], .notFound,
         "view 'spend' has no feature 'n_2h'; did you mean 'n_1h'?"
       ),
@@ -240,6 +257,39 @@ struct OpenShop {
     }
     #expect(
       error?.message.contains("spend.a → spend.b → spend.a") == true, "\(error?.message ?? "")")
+  }
+
+  @Test func `a feature that reads no view takes the key of its own all the same`() async throws {
+    let fixed = ViewDefinition(
+      name: "spend", entity: "client", source: "orders",
+      features: [OnlineShop.feature("one", .derived(try Expression.parse("1 + 0")))])
+    let shop = try await OpenShop(try OnlineShop.snapshot(views: [fixed]))
+    let found = try await shop.read(["spend.one"], [["customer": .string("a")]])
+    #expect(found.vectors.count == 1)
+  }
+
+  @Test func `a row of a model may name what the model's older versions do not read`() async throws {
+    let shop = try await OpenShop()
+    let vector = [
+      ModelFeature(
+        name: "spend.n_1h", origin: .view(FeatureName(view: "spend", feature: "n_1h")), type: .int64
+      )
+    ]
+    let inputs = [ColumnDefinition(name: "distance", type: .double)]
+    let row: RequestRow = ["customer": .string("a"), "shop": .int64(1), "distance": .double(1)]
+    let found = try await shop.hydrator.hydrate(
+      HydrateRequest(vector: vector, inputs: inputs, entities: ["client", "pair"], rows: [row]))
+    #expect(found.vectors[0].values[0].value == .int64(0))
+    let error = await #expect(throws: PlatformError.self) {
+      _ = try await shop.hydrator.hydrate(
+        HydrateRequest(
+          vector: vector, inputs: inputs,
+          rows: [["client": .string("a"), "distence": .double(1)]]))
+    }
+    #expect(
+      error?.message
+        == "row 1 names 'distence', which nothing asked for is keyed by; expected 'customer' of entity 'client', and the inputs 'distance'; did you mean 'distance'?"
+    )
   }
 
   @Test func `an input of another type is refused`() async throws {

@@ -149,7 +149,7 @@ import Testing
         OnlineShop.snapshot(version: 2, views: [spend, OnlineShop.pairs()]))
     }
     #expect(shop.state.visible.current.version == 1)
-    let row: RequestRow = ["customer": .string("a"), "shop": .int64(1)]
+    let row: RequestRow = ["customer": .string("a")]
     #expect(
       try await shop.read(["spend.big_sum_24h"], [row]).vectors[0].values[0].value == .double(60))
     #expect(try await shop.store.counts().count == 2, "the half-built view is gone")

@@ -55,6 +55,15 @@ extension WholeProgram {
         "/api/v1/features/online",
         #"{"features": ["activity.events_7d"], "entities": {"customer_id": [1]}}"#, "customer_id"
       ),
+      (
+        "/api/v1/features/online",
+        #"{"features": ["activity.events_7d"], "entities": {"custmer_id": 1}}"#,
+        "did you mean 'customer_id'?"
+      ),
+      (
+        "/api/v1/features/online", #"{"features": ["activity.events_7d"], "entities": {}}"#,
+        "give its key column 'customer_id'"
+      ),
       ("/api/v1/features/history?time=at", "customer_id,at\n", "'features'"),
       (
         "/api/v1/features/history?features=activity.events_7d&time=at&mode=sometimes",

@@ -28,8 +28,8 @@ package final class Hydrator: Sendable {
 
   /// The features of every row, in the order of the request.
   ///
-  /// - Throws: `not_found` for an unknown view or feature, `invalid_argument` for a row without a key column or with a
-  ///   value of another type.
+  /// - Throws: `not_found` for an unknown view or feature, `invalid_argument` for a row without a key column, with one that no
+  ///   feature asked for is keyed by, or with a value of another type.
   package func hydrate(_ request: HydrateRequest) async throws -> HydratedRows {
     var snapshot = snapshots.current
     while true {
@@ -65,6 +65,7 @@ package final class Hydrator: Sendable {
   }
 
   private func hydrate(_ rows: [RequestRow], by plan: HydrationPlan) async throws -> HydratedRows {
+    try plan.names.check(rows)
     let keys = try plan.keys.map { key in
       try rows.enumerated().map { try key.value(in: $1, row: $0) }
     }

@@ -35,6 +35,7 @@ package struct HydrationPlan: Sendable {
 
   package let features: [ColumnDefinition]
   let keys: [Key]
+  let names: RowNames
   let views: [View]
   let inputs: [Input]
   /// Each after all that it reads.
@@ -47,9 +48,10 @@ package struct HydrationPlan: Sendable {
     switch selection {
     case .features(let names):
       features = try planner.plan(names)
-    case .vector(let vector, let inputs):
-      features = try planner.plan(vector, inputs: inputs)
+    case .vector(let vector, let inputs, let entities):
+      features = try planner.plan(vector, inputs: inputs, entities: entities)
     }
+    names = RowNames(keys: planner.entities, inputs: planner.modelInputs.keys.sorted())
     keys = planner.keys
     inputs = planner.inputs
     derived = planner.derived
@@ -80,6 +82,8 @@ private struct HydrationPlanner {
 
   let snapshot: Snapshot
   var keys: [HydrationPlan.Key] = []
+  /// Those whose keys a row may name: of `keys`, and of every view that is asked for, whether it is read or not.
+  var entities: [RowNames.Entity] = []
   var views: [View] = []
   var inputs: [HydrationPlan.Input] = []
   var derived: [HydrationPlan.Derived] = []
@@ -88,13 +92,14 @@ private struct HydrationPlanner {
   /// Derived features that are being worked out, outermost first: a name among them closes a cycle.
   private var path: [String] = []
   private var modelFeatures: [String: ModelFeature] = [:]
-  private var modelInputs: [String: ColumnDefinition] = [:]
+  private(set) var modelInputs: [String: ColumnDefinition] = [:]
 
   init(snapshot: Snapshot) { self.snapshot = snapshot }
 
   mutating func plan(_ names: [FeatureName]) throws -> [ColumnDefinition] {
     let wanted = try names.map { name in
       let (layout, reader) = try find(name)
+      admit(entity(of: layout), layout.keyColumns)
       return ColumnDefinition(name: name.description, type: layout.readers[reader].type)
     }
     types = wanted.map(\.type)
@@ -104,8 +109,11 @@ private struct HydrationPlanner {
   }
 
   mutating func plan(
-    _ vector: [ModelFeature], inputs: [ColumnDefinition]
+    _ vector: [ModelFeature], inputs: [ColumnDefinition], entities: [String]
   ) throws -> [ColumnDefinition] {
+    for name in entities {
+      if let entity = snapshot.project.entity(name) { admit(name, entity.key) }
+    }
     modelInputs = Dictionary(inputs.map { ($0.name, $0) }) { first, _ in first }
     modelFeatures = Dictionary(vector.map { ($0.name, $0) }) { first, _ in first }
     types = vector.map(\.type)
@@ -163,7 +171,8 @@ private struct HydrationPlanner {
   }
 
   private mutating func key(of layout: ViewLayout) -> Int {
-    let entity = snapshot.project.view(layout.view)?.entity ?? layout.view
+    let entity = entity(of: layout)
+    admit(entity, layout.keyColumns)
     let columns = zip(layout.keyColumns, layout.keyTypes).map {
       ColumnDefinition(name: $0, type: $1)
     }
@@ -172,6 +181,15 @@ private struct HydrationPlanner {
     }
     keys.append(HydrationPlan.Key(entity: entity, columns: columns))
     return keys.count - 1
+  }
+
+  private func entity(of layout: ViewLayout) -> String {
+    snapshot.project.view(layout.view)?.entity ?? layout.view
+  }
+
+  private mutating func admit(_ entity: String, _ columns: [String]) {
+    let admitted = RowNames.Entity(name: entity, columns: columns)
+    if !entities.contains(admitted) { entities.append(admitted) }
   }
 
   /// - Parameter view: whose features the expression names without a prefix; nil for a model's expression.

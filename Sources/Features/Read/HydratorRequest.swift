@@ -11,9 +11,13 @@ package struct HydrateRequest: Sendable {
     self.rows = rows
   }
 
-  /// A model's input vector. Rows name key columns and inputs; `inputs` are those that the model declares.
-  package init(vector: [ModelFeature], inputs: [ColumnDefinition], rows: [RequestRow]) {
-    selection = .vector(vector, inputs: inputs)
+  /// A model's input vector. Rows name key columns and inputs; `inputs` are those that the model declares, `entities`
+  /// those whose keys a row may name although this vector does not read them.
+  package init(
+    vector: [ModelFeature], inputs: [ColumnDefinition], entities: [String] = [],
+    rows: [RequestRow]
+  ) {
+    selection = .vector(vector, inputs: inputs, entities: entities)
     self.rows = rows
   }
 }
@@ -21,12 +25,13 @@ package struct HydrateRequest: Sendable {
 /// What is asked for, apart from the rows; the key under which a prepared plan is found again.
 package enum HydrateSelection: Sendable, Hashable {
   case features([FeatureName])
-  case vector([ModelFeature], inputs: [ColumnDefinition])
+  case vector([ModelFeature], inputs: [ColumnDefinition], entities: [String])
 
   package static func == (a: HydrateSelection, b: HydrateSelection) -> Bool {
     switch (a, b) {
     case (.features(let a), .features(let b)): a == b
-    case (.vector(let a, let aInputs), .vector(let b, let bInputs)): a == b && aInputs == bInputs
+    case (.vector(let a, let aInputs, let aEntities), .vector(let b, let bInputs, let bEntities)):
+      a == b && aInputs == bInputs && aEntities == bEntities
     default: false
     }
   }
@@ -38,7 +43,7 @@ package enum HydrateSelection: Sendable, Hashable {
       hasher.combine(features.count)
       hasher.combine(features.first)
       hasher.combine(features.last)
-    case .vector(let features, _):
+    case .vector(let features, _, _):
       hasher.combine(features.count)
       hasher.combine(features.first?.name)
       hasher.combine(features.last?.name)
