@@ -26,6 +26,8 @@ package enum Limits {
   package static let expressionDepth = 64
   /// Names of entities, sources, views, features and models.
   package static let nameCharacters = 64
+  /// Characters of the name that a producer gives itself; with a sequence behind it, it must fit an event id.
+  package static let clientIDCharacters = 256
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

@@ -9,8 +9,7 @@ package struct WorkerConfiguration: Sendable {
   /// Where the socket is made; a temporary folder is taken where the path would be too long for a
   /// socket.
   package var directory: String
-  /// All Python processes together. At least two are allowed: one to serve and one for everything
-  /// else.
+  /// All Python processes together, at least two: one to serve and one for everything else.
   package var maxPythonWorkers: Int
   package var heartbeatInterval: Span
   /// No frame for so long: the worker is killed and replaced.
@@ -44,7 +43,7 @@ package struct WorkerConfiguration: Sendable {
     self.python = python
     self.pythonPath = pythonPath
     self.directory = directory
-    self.maxPythonWorkers = max(2, maxPythonWorkers)
+    self.maxPythonWorkers = maxPythonWorkers
     self.heartbeatInterval = heartbeatInterval
     self.heartbeatTimeout = heartbeatTimeout
     self.helloTimeout = helloTimeout

@@ -59,6 +59,21 @@ import Testing
     #expect(rows.eventIDs == (0..<expected).map { "push:web:\($0 + 7)" })
   }
 
+  @Test func `lines above the bound are refused, blank ones not counted`() throws {
+    let line = #"{"at":"2026-01-02T03:04:05Z","customer":"c"}"#
+    func parse(_ lines: [String]) throws -> ValidatedRows {
+      var parser = RecordParser(
+        source: IngestParserTests.orders, origin: .push(client: "web"), maximumRows: 3)
+      try parser.append(lines: Array(lines.joined(separator: "\n").utf8), first: 1)
+      return parser.finishRows()
+    }
+    let rows = try parse([line, "", "  \r", line, "{oops", ""])
+    #expect(rows.count == 2 && rows.quarantined.count == 1)
+    let error = #expect(throws: PlatformError.self) { try parse([line, line, "{oops", line]) }
+    #expect(error?.code == .invalidArgument)
+    #expect(error?.message.contains("more than 3 records in one push") == true)
+  }
+
   @Test func `a repeated member counts with its last value`() throws {
     let rows = try IngestParserTests.parse(
       #"{"at":"2026-01-02T03:04:05Z","customer":"c","items":1,"items":null,"amount":1,"amount":2}"#)

@@ -40,6 +40,14 @@ extension WholeProgram {
     static let malformed: [(path: String, body: String, says: String)] = [
       ("/api/v1/sources/events/events", #"[{"customer_id": 1, "#, "byte"),
       ("/api/v1/sources/events/events", "customer_id=1", "JSON"),
+      (
+        "/api/v1/sources/events/events?sequence=1&client=\(String(repeating: "c", count: 257))",
+        "[]", "longer than 256 characters"
+      ),
+      (
+        "/api/v1/sources/events/events?client=c&sequence=18446744073709551615", "[]",
+        "too large to count on from"
+      ),
       ("/api/v1/features/online", #"{"features": ["#, "byte"),
       ("/api/v1/features/online", #"{"entities": {"customer_id": 1}}"#, "'features'"),
       ("/api/v1/features/online", #"{"features": "activity.events_7d", "entities": {}}"#, "list"),
@@ -187,6 +195,19 @@ extension WholeProgram {
       }
       #expect(error?.code == .invalidArgument)
       #expect(error?.message.contains(says) == true, "\(error?.message ?? "")")
+    }
+
+    @Test("a push of more lines than one may have is refused, and nothing of it is stored")
+    func tooManyLines() async throws {
+      let platform = try SharedPlatform.current
+      let lines = String(repeating: "{}\n", count: 100_001)
+      let error = try await platform.withGRPC { client in
+        try await grpcError { _ = try await client.push("events", lines) }
+      }
+      #expect(error?.code == .invalidArgument)
+      #expect(error?.message.contains("more than 100000 records") == true)
+      #expect(
+        try await platform.rest.count("SELECT count(*) FROM quarantine WHERE record = '{}'") == 0)
     }
 
     @Test("a bad line of a gRPC push is quarantined with its reason")

@@ -24,7 +24,7 @@ package struct RecordParser {
   private let source: SourceDefinition
   let origin: RecordOrigin
   private let idPrefix: [UInt8]
-  private let maximumRows: Int
+  let maximumRows: Int
   private let fields: [Field]
   private let checks: [RowCheck]
   private let hasEventID: Bool

@@ -125,16 +125,10 @@ package struct PlatformServices: Sendable {
     source name: String, records: [UInt8], isLines: Bool = true, client: String?, sequence: UInt64?,
     overload: Overload = .refuse
   ) async throws -> PushReceipt {
-    let origin: RecordOrigin
-    if let client, sequence != nil {
-      origin = .push(client: client)
-    } else {
-      origin = .once(token: UUID().uuidString.lowercased())
-    }
+    let (origin, first) = try Self.origin(client, sequence)
     var parser = RecordParser(source: try source(name), origin: origin)
-    let first = Int64(clamping: sequence ?? 1)
     if isLines {
-      parser.append(lines: records, first: first)
+      try parser.append(lines: records, first: first)
     } else {
       try records.withUnsafeBufferPointer { try parser.append(body: $0, first: first) }
     }
@@ -143,6 +137,25 @@ package struct PlatformServices: Sendable {
     return PushReceipt(
       accepted: receipt.accepted, duplicates: receipt.duplicates, quarantined: receipt.quarantined,
       unknownFields: receipt.unknownFields, reasons: rows.quarantined.prefix(100).map(\.reason))
+  }
+
+  /// Who sent records, and the number of their first.
+  private static func origin(
+    _ client: String?, _ sequence: UInt64?
+  ) throws -> (RecordOrigin, first: Int64) {
+    guard let client, let sequence else {
+      return (.once(token: UUID().uuidString.lowercased()), 1)
+    }
+    guard client.utf8.count <= Limits.clientIDCharacters else {
+      throw PlatformError(
+        .invalidArgument,
+        "the client's name is longer than \(Limits.clientIDCharacters) characters; give it a shorter one")
+    }
+    guard sequence <= UInt64(Int64.max - Int64(Limits.pushRows)) else {
+      throw PlatformError(
+        .invalidArgument, "the sequence \(sequence) is too large to count on from; begin with 1")
+    }
+    return (.push(client: client), Int64(sequence))
   }
 
   func checkFile(source name: String, name file: String, format: String?) throws {

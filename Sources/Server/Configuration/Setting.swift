@@ -63,12 +63,13 @@ extension Setting {
   }
 
   static func integer(
-    _ name: String, _ path: Path<Int>, _ range: ClosedRange<Int>, _ meaning: String
+    _ name: String, _ path: Path<Int>, _ range: ClosedRange<Int>, _ meaning: String,
+    because reason: String? = nil
   ) -> Setting {
     let form = "a whole number from \(range.lowerBound) to \(range.upperBound)"
     return Setting(name, meaning, form: form) { text, configuration in
       guard let number = Int(text), range.contains(number) else {
-        return "is '\(text)'; it must be \(form)"
+        return "is '\(text)'; it must be \(form)\(reason.map { ": \($0)" } ?? "")"
       }
       configuration[keyPath: path] = number
       return nil

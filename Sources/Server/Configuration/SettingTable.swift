@@ -38,8 +38,9 @@ extension Setting {
       "The Python that runs transforms, training and models. Without it: the one of VIRTUAL_ENV, "
         + "then .venv/bin/python of the project or the working directory, then python3."),
     .integer(
-      "workers.max_python_workers", \.workers.maxPythonWorkers, 1...1_024,
-      "Python processes of all kinds together."),
+      "workers.max_python_workers", \.workers.maxPythonWorkers, 2...1_024,
+      "Python processes of all kinds together, at least one that serves and one for transforms and training.",
+      because: "one serves and another trains, so that a training never holds predictions up"),
     .share(
       "workers.memory_limit_share", \.workers.memoryLimitShare,
       "Used share of the machine's memory above which no worker is started and the largest idle one is recycled."
