@@ -59,6 +59,24 @@ import Testing
     #expect(rows.eventIDs == (0..<expected).map { "push:web:\($0 + 7)" })
   }
 
+  @Test func `an element that is no object stops none of the others`() throws {
+    let record = #"{"at":"2026-01-02T03:04:05Z","customer":"c"}"#
+    let strays = ["5", #""text""#, "null", "true", "[\(record)]"]
+    let rows = try IngestParserTests.parse(
+      "[\(record), \(strays.joined(separator: ", ")), \(record)]")
+    #expect(rows.eventIDs == ["push:web:7", "push:web:13"])
+    #expect(rows.quarantined.map(\.record) == strays)
+    #expect(
+      rows.quarantined.allSatisfy { $0.reason == "not a record: a record is a JSON object" })
+    #expect(rows.quarantined.first?.position == "push web sequence 8")
+  }
+
+  @Test(arguments: ["5", #""text""#, "null", "[{}, ]", "[{}, 5", "[{} 5]", "[5}]", "{} 5"])
+  func `a body that is neither an object nor an array is refused wholly`(body: String) {
+    let error = #expect(throws: PlatformError.self) { try IngestParserTests.parse(body) }
+    #expect(error?.code == .invalidArgument)
+  }
+
   @Test func `lines above the bound are refused, blank ones not counted`() throws {
     let line = #"{"at":"2026-01-02T03:04:05Z","customer":"c"}"#
     func parse(_ lines: [String]) throws -> ValidatedRows {

@@ -82,8 +82,9 @@ package struct RecordParser {
 
   /// Reads a body: one object, an array of objects, or objects one after another (JSON lines).
   ///
-  /// Records are numbered from `first`. A body that is not JSON is refused as a whole, and nothing
-  /// of it counts.
+  /// Records are numbered from `first`. An element of an array that is no object goes to quarantine
+  /// and stops none of the others; a body that is not JSON is refused as a whole, and nothing of it
+  /// counts.
   package mutating func append(
     body bytes: UnsafeBufferPointer<UInt8>, first: Int64 = 0
   ) throws(PlatformError) {
@@ -100,7 +101,11 @@ package struct RecordParser {
             "more than \(maximumRows) records in one request; send fewer at a time",
             at: scanner.position)
         }
-        try record(&scanner, number)
+        if isArray, scanner.current != UInt8(ascii: "{") {
+          try stray(&scanner, number)
+        } else {
+          try record(&scanner, number)
+        }
         number += 1
         scanner.skipBlanks()
         if isArray {
@@ -174,10 +179,20 @@ package struct RecordParser {
 
   // MARK: One record
 
+  private static let notAnObject = "a record is a JSON object"
+
+  /// An element of an array that is JSON, but no record.
+  private mutating func stray(_ scanner: inout JSONScanner, _ number: Int64) throws(JSONFault) {
+    let start = scanner.position
+    try scanner.skipValue(depth: 1)
+    quarantine(
+      .malformed(Self.notAnObject), scanner.slice(start..<scanner.position), number)
+  }
+
   private mutating func record(_ scanner: inout JSONScanner, _ number: Int64) throws(JSONFault) {
     let start = scanner.position
     guard scanner.current == UInt8(ascii: "{") else {
-      throw JSONFault("a record is a JSON object", at: start)
+      throw JSONFault(Self.notAnObject, at: start)
     }
     eventTime = nil
     eventID = nil
