@@ -56,12 +56,14 @@ struct PlatformConnection: Sendable {
   }
 
   /// The raw bytes of an answer, streamed to `sink`.
+  /// Gives the answer's body to `sink` piece by piece, and returns its headers.
   func download(
     _ path: String, body: HTTPClientRequest.Body, to sink: (ByteBuffer) async throws -> Void
-  ) async throws {
+  ) async throws -> HTTPHeaders {
     let response = try await execute(.POST, path, body, accept: "*/*")
     guard response.status.code < 300 else { throw try await failure(response) }
     for try await piece in response.body { try await sink(piece) }
+    return response.headers
   }
 
   /// Lines of the answer but the last go to `onLine`; the last is the answer.

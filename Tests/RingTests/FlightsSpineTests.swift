@@ -15,7 +15,7 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: path) }
     try text.write(toFile: path, atomically: true, encoding: .utf8)
     let warehouse = try await DuckDBWarehouse.open(path: nil)
-    return try await SpineReader(warehouse: warehouse).read(
+    return try await SpineReader(warehouse: warehouse, files: DuckDBFileReader()).read(
       path, format: .csv, time: "t", features: Self.features, snapshot: Flights.snapshot(),
       zone: zone)
   }
@@ -35,6 +35,17 @@ import Testing
     #expect(error?.message.contains("column 't', row 1, has no zone") == true)
     let spine = try await read(text, zone: "America/New_York")
     #expect(spine["t"]?[0] == .timestamp(try Timestamp(iso8601: "2013-07-02T14:00:00Z")))
+  }
+
+  @Test func `a damaged row is refused with its number`() async throws {
+    for (text, reason) in [
+      ("carrier,t\nUA,2013-01-02T10:00:00Z\n\"AA\",2013-01-02T10:00:00Z\nAA,\"2013\n", "row 3"),
+      ("carrier,t\nUA,2013-01-02T10:00:00Z\nAA,2013-01-02T10:00:00Z,x\n", "row 2"),
+    ] {
+      let error = await #expect(throws: PlatformError.self) { _ = try await read(text) }
+      #expect(error?.code == .invalidArgument)
+      #expect(error?.message.contains(reason) == true, "\(error as Any)")
+    }
   }
 
   @Test func `what is no time is refused with its row`() async throws {

@@ -139,6 +139,7 @@ import Testing
   }
 
   static let faults: [(String, String)] = [
+    (#"{"at":"2026-01-02T03:04:05Z","amount":1e999}"#, "column 'amount': 1e999 is not a"),
     (#"{"customer":"c"}"#, "no event time: column 'at' is absent or null"),
     (#"{"at":null,"customer":"c"}"#, "no event time"),
     (#"{"at":"2026-01-02T03:04:05","customer":"c"}"#, "has no zone"),

@@ -197,6 +197,32 @@ extension WholeProgram {
       #expect(error?.message.contains(says) == true, "\(error?.message ?? "")")
     }
 
+    @Test(
+      "over gRPC a refused history read says why, as REST does",
+      arguments: [
+        (["activity.events_8d"], "customer_id,at\n", "activity.events_8d"),
+        (["activity.events_7d"], "customer_id,at\n7,yesterday\n", "'yesterday'"),
+        (["activity.events_7d"], "customer_id\n7\n", "'at'"),
+        ([], "customer_id,at\n7,2026-03-01T00:00:00Z\n", "no features"),
+      ])
+    func refusedHistory(features: [String], spine: String, says: String) async throws {
+      let platform = try SharedPlatform.current
+      let error = try await platform.withGRPC { client in
+        try await grpcError {
+          var request = Martlet_V1_GetHistoryRequest()
+          request.features = features
+          request.spine = .init(spine.utf8)
+          request.timeColumn = "at"
+          request.format = "csv"
+          try await client.features.getHistory(request) { response in
+            for try await _ in response.messages {}
+          }
+        }
+      }
+      #expect(error?.code == .invalidArgument || error?.code == .notFound, "\(error as Any)")
+      #expect(error?.message.contains(says) == true, "\(error as Any)")
+    }
+
     @Test("a push of more lines than one may have is refused, and nothing of it is stored")
     func tooManyLines() async throws {
       let platform = try SharedPlatform.current

@@ -157,16 +157,36 @@ extension WholeProgram {
       }
     }
 
+    @Test("digits are the text of a key that is text")
+    func textKeys() async throws {
+      let yaml = """
+        project: p
+        entities: {user: {key: [uid]}}
+        sources: {clicks: {event_time: at, columns: {uid: string}}}
+        views: {w: {entity: user, source: clicks, features: {n: {count: "*", window: 400d}}}}
+
+        """
+      try await PlatformProcess.with(files: ["martlet.yaml": yaml], environment: [:]) { platform in
+        _ = try await platform.rest.apply(yaml)
+        _ = try await platform.rest.push("clicks", #"{"uid": "1", "at": "2026-01-01T00:00:00Z"}"#)
+        let got = try await platform.martlet("features", "get", "w.n", "uid=1", "--json")
+        #expect(got.status == 0 && got.output.contains("[1]"), "\(got)")
+      }
+    }
+
     @Test("features history writes the file it names, and none where it fails")
     func history() async throws {
       try await ShopProject.with { platform in
         _ = try await platform.rest.push(
           "events", ShopProject.event("a", customer: 1, at: "2026-02-28T10:00:00Z"))
-        try platform.folder.write("customer_id,at\n1,2026-03-01T00:00:00Z\n", to: "spine.csv")
+        try platform.folder.write(
+          "customer_id,at\n1,2026-03-01T00:00:00Z\n,2026-03-01T00:00:00Z\n", to: "spine.csv")
         let result = try await platform.martlet(
           "features", "history", "--spine", "spine.csv", "--time", "at", "--features",
           "activity.last_kind,activity.events_7d", "--output", "set.csv")
         #expect(result.status == 0, "\(result)")
+        #expect(result.output.contains("2 rows"), "\(result)")
+        #expect(result.output.contains("1 of them without a key or a time"), "\(result)")
         #expect(
           platform.folder.text("set.csv").contains("buy,1"), "\(platform.folder.text("set.csv"))")
         let failed = try await platform.martlet(

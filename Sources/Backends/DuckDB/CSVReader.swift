@@ -48,7 +48,8 @@ struct CSVReader {
         number += 1
         let line = window.bytes.firstIndex(of: 10) ?? window.bytes.count
         rows.reject(
-          number, UnsafeBufferPointer(rebasing: window.bytes[..<line]), "A quote is not closed.")
+          number, UnsafeBufferPointer(rebasing: window.bytes[..<line]),
+          window.atEnd ? "A quote is not closed." : TextFile.tooLong)
         try window.passLine()
       case .incomplete where window.bytes.count > Limits.lineBytes:
         number += 1
@@ -80,7 +81,7 @@ struct CSVReader {
       delimiter = candidate
       return (candidate, header(window.bytes))
     }
-    let wanted = Set(request.columns)
+    let wanted = Set(request.columns ?? [])
     let best = names.enumerated().max { a, b in
       let left = (a.1.1.filter(wanted.contains).count, a.1.1.count, -a.0)
       return left < (b.1.1.filter(wanted.contains).count, b.1.1.count, -b.0)

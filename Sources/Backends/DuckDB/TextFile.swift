@@ -95,14 +95,15 @@ struct FileColumns {
           "The file \(request.displayName) has two columns named '\(name)'; rename or remove one.")
       }
     }
-    for name in request.columns {
+    let columns = request.columns ?? found
+    for name in columns {
       if let position = positions[name] {
         present.append((name, position))
       } else {
         missing.append(name)
       }
     }
-    let wanted = Set(request.columns)
+    let wanted = Set(columns)
     ignored = found.filter { !wanted.contains($0) }
     let required = request.required.filter { positions[$0] == nil }
     if let first = required.first {
@@ -115,7 +116,7 @@ struct FileColumns {
       throw PlatformError(
         .invalidRecord,
         "The file \(request.displayName) has none of the source's columns"
-          + suggestion(for: request.columns.first ?? "", among: found))
+          + suggestion(for: columns.first ?? "", among: found))
     }
   }
 }

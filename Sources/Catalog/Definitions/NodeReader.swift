@@ -65,8 +65,11 @@ package struct NodeReader {
     return Located(value: scalar.text, place: scalar.place)
   }
 
-  package func span() -> Located<Span>? {
+  package func span(orZero: Bool = false) -> Located<Span>? {
     guard let text = text("a length of time, like 30s, 24h or 7d") else { return nil }
+    if orZero, ["0", "0s", "0m", "0h", "0d"].contains(text.value) {
+      return Located(value: Span(microseconds: 0), place: text.place)
+    }
     guard let span = Span(text.value) else {
       report(
         "\(what) is '\(text.value)', which is not a length of time; write for example 500ms, 30s, 24h, 7d"

@@ -37,7 +37,7 @@ struct TrainingReader {
     let value = mapping.required("value", "an expression over the source's columns")?.expression()
     let delay = mapping.required(
       "delay", "how long after the row's time the label is known, like 12h")?
-      .span()
+      .span(orZero: true)
     guard let source else { return nil }
     if let value { check(value, in: source) }
     if let spine { check(join, spine, source, mapping) }

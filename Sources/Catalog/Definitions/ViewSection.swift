@@ -128,8 +128,9 @@ struct FeatureReader {
 
   private func readLatest(_ mapping: MappingReader, into feature: inout ReadFeature) {
     mapping.refuseKeys(except: ["latest", "ttl"])
+    let ttl = mapping["ttl"]?.span()?.value
     guard let column = mapping["latest"].flatMap(self.column) else { return }
-    feature.kind = .latest(column: column.name, ttl: mapping["ttl"]?.span()?.value)
+    feature.kind = .latest(column: column.name, ttl: ttl)
     feature.type = column.type
   }
 

@@ -95,15 +95,15 @@ package struct FileSummary: Sendable, Equatable {
 package struct FileRequest: Sendable {
   package var path: String
   package var format: FileFormat
-  /// Names of the columns to deliver where the file has them.
-  package var columns: [String]
+  /// Names of the columns to deliver where the file has them; nil delivers every column of a CSV file.
+  package var columns: [String]?
   /// Columns of `columns` without which the file is refused before its first row (the event time, say).
   package var required: [String]
   /// The name that error messages give the file; its path unless said otherwise (an upload has the client's name).
   package var displayName: String
 
   package init(
-    path: String, format: FileFormat, columns: [String], required: [String] = [],
+    path: String, format: FileFormat, columns: [String]?, required: [String] = [],
     displayName: String? = nil
   ) {
     self.path = path

@@ -73,7 +73,7 @@ package struct FileIngest: Sendable {
   /// Rows that wait for a transform.
   private static let transformRows = 50_000
 
-  private let reader: any FileReader
+  package let reader: any FileReader
   private let ingestor: Ingestor
   private let bufferRows: Int
 

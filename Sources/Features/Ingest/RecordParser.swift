@@ -304,7 +304,11 @@ package struct RecordParser {
       try scanner.null()
       builder.setNull()
     case (.string, .string): builder.set(try scanner.text(try scanner.string()))
-    case (.double, .number): builder.set(try scanner.number().double)
+    case (.double, .number):
+      let start = scanner.position
+      let number = try scanner.number().double
+      // A numeral beyond every double; infinity itself is written as a text.
+      if number.isFinite { builder.set(number) } else { note(scanner, start, builder.definition) }
     case (.int64, .number):
       let start = scanner.position
       let number = try scanner.number()

@@ -1,4 +1,29 @@
 import Core
+import Synchronization
+
+/// The batches of a spine as they are read, as many as are allowed.
+final class SpineBatches: Sendable {
+  private let name: String
+  private let batches = Mutex<(all: [ColumnBatch], rows: Int)>(([], 0))
+
+  /// - Parameter name: what messages call the spine.
+  init(_ name: String) { self.name = name }
+
+  var all: [ColumnBatch] { batches.withLock { $0.all } }
+
+  func append(_ batch: ColumnBatch) throws {
+    let rows = batches.withLock { batches in
+      batches.all.append(batch)
+      batches.rows += batch.count
+      return batches.rows
+    }
+    guard rows <= SpineReader.maximumRows else {
+      throw PlatformError(
+        .invalidArgument,
+        "\(name) has more than \(SpineReader.maximumRows) rows; split it into several files")
+    }
+  }
+}
 
 extension ColumnBatch {
   /// The rows of batches of the same columns, one after another, in one copy; nil where there is no

@@ -13,8 +13,15 @@ package struct SpineReader: Sendable {
   package static let maximumRows = 20_000_000
 
   private let warehouse: any Warehouse
+  private let files: any FileReader
 
-  package init(warehouse: any Warehouse) { self.warehouse = warehouse }
+  /// - Parameters:
+  ///   - warehouse: reads Parquet, whose columns keep their types.
+  ///   - files: reads CSV, and refuses a damaged line by its number.
+  package init(warehouse: any Warehouse, files: any FileReader) {
+    self.warehouse = warehouse
+    self.files = files
+  }
 
   /// - Parameters:
   ///   - name: what messages call the file, which may lie under a name that its owner has never seen.
@@ -27,34 +34,52 @@ package struct SpineReader: Sendable {
     features: [FeatureName], snapshot: Snapshot, zone: String? = nil
   ) async throws -> ColumnBatch {
     do {
-      return try await read(
-        table(path, name, format), name, isText: format == .csv, time, features, snapshot, zone)
+      switch format {
+      case .csv:
+        return try typed(
+          try await readText(path, name), name, localTimes: [], isText: true, time, features,
+          snapshot, zone)
+      case .parquet:
+        let table = "read_parquet('" + path.replacing("'", with: "''") + "')"
+        return try typed(
+          try await readTable(table, name), name, localTimes: try await localTimes(in: table),
+          isText: false, time, features, snapshot, zone)
+      case .jsonl:
+        throw PlatformError(
+          .invalidArgument, "a spine is a Parquet or CSV file, \(name) is JSON lines; convert it")
+      }
     } catch let error as PlatformError {
       throw error.calling(path, name)
     }
   }
 
-  private func read(
-    _ table: String, _ name: String, isText: Bool, _ time: String, _ features: [FeatureName],
-    _ snapshot: Snapshot, _ zone: String?
-  ) async throws -> ColumnBatch {
-    let isLocal = try await localTimes(in: table)
-    let batches = Mutex<(all: [ColumnBatch], rows: Int)>(([], 0))
-    try await warehouse.stream("SELECT * FROM \(table)", []) { batch in
-      let batch = copy batch
-      let rows = batches.withLock { batches in
-        batches.all.append(batch)
-        batches.rows += batch.count
-        return batches.rows
-      }
-      guard rows <= SpineReader.maximumRows else {
+  /// All cells of a CSV file as text; a line that is no record ends the reading.
+  private func readText(_ path: String, _ name: String) async throws -> [ColumnBatch] {
+    let batches = SpineBatches(name)
+    let request = FileRequest(path: path, format: .csv, columns: nil, displayName: name)
+    try await files.read(request) { rows in
+      if let reject = rows.rejects.first {
         throw PlatformError(
           .invalidArgument,
-          "\(name) has more than \(SpineReader.maximumRows) rows; split it into several files"
+          "row \(reject.rowNumber) of \(name) is no record: \(reject.reason) Mend the row; a spine is read wholly or not at all."
         )
       }
+      try batches.append(ColumnBatch(columns: rows.columns, count: rows.count))
     }
-    guard var spine = ColumnBatch(joining: batches.withLock { $0.all }) else {
+    return batches.all
+  }
+
+  private func readTable(_ table: String, _ name: String) async throws -> [ColumnBatch] {
+    let batches = SpineBatches(name)
+    try await warehouse.stream("SELECT * FROM \(table)", []) { try batches.append(copy $0) }
+    return batches.all
+  }
+
+  private func typed(
+    _ batches: [ColumnBatch], _ name: String, localTimes: Set<String>, isText: Bool, _ time: String,
+    _ features: [FeatureName], _ snapshot: Snapshot, _ zone: String?
+  ) throws -> ColumnBatch {
+    guard var spine = ColumnBatch(joining: batches), spine.count > 0 else {
       throw PlatformError(.invalidArgument, "\(name) has no rows; give it at least one")
     }
     guard let index = spine.columns.firstIndex(where: { $0.name == time }) else {
@@ -62,23 +87,12 @@ package struct SpineReader: Sendable {
       return spine
     }
     spine.columns[index] = try instants(
-      spine.columns[index], isLocal: isLocal.contains(time), zone: zone, file: name)
+      spine.columns[index], isLocal: localTimes.contains(time), zone: zone, file: name)
     for (key, type) in try keyTypes(features, snapshot) where type == .int64 && isText {
       guard let index = spine.columns.firstIndex(where: { $0.name == key }) else { continue }
       spine.columns[index] = try wholeNumbers(spine.columns[index], file: name)
     }
     return spine
-  }
-
-  private func table(_ path: String, _ name: String, _ format: FileFormat) throws -> String {
-    let text = "'" + path.replacing("'", with: "''") + "'"
-    switch format {
-    case .parquet: return "read_parquet(\(text))"
-    case .csv: return "read_csv(\(text), header = true, all_varchar = true)"
-    case .jsonl:
-      throw PlatformError(
-        .invalidArgument, "a spine is a Parquet or CSV file, \(name) is JSON lines; convert it")
-    }
   }
 
   /// Columns whose times have no zone.

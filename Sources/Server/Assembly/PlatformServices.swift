@@ -192,14 +192,18 @@ package struct PlatformServices: Sendable {
   // MARK: Features
 
   /// Joins features to the spine in a file and writes the answer to another.
-  func history(_ call: HistoryCall, spine: String, output: String) async throws {
+  func history(
+    _ call: HistoryCall, spine: String, output: String
+  ) async throws -> TrainingSet.Report {
     let snapshot = online.visible.current
-    let rows = try await SpineReader(warehouse: warehouse).read(
-      spine, called: call.spineName, format: call.spineFormat, time: call.time, features: call.features, snapshot: snapshot)
+    let rows = try await SpineReader(warehouse: warehouse, files: files.reader).read(
+      spine, called: call.spineName, format: call.spineFormat, time: call.time,
+      features: call.features, snapshot: snapshot)
     let set = try await PointInTimeJoin.run(
       spine: rows, time: call.time, features: call.features, mode: call.mode,
       snapshot: snapshot, warehouse: warehouse)
     try await tables.write(set.columns, to: output, format: call.format)
+    return set.report
   }
 
   // MARK: Models

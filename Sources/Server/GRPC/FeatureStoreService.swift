@@ -88,7 +88,7 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
     try await services.spool.withFile { spine in
       try request.spine.write(to: URL(fileURLWithPath: spine))
       try await services.spool.withFile { output in
-        try await services.history(call, spine: spine, output: output)
+        _ = try await services.history(call, spine: spine, output: output)
         guard let file = FileHandle(forReadingAtPath: output) else { return }
         while let bytes = try file.read(upToCount: Self.chunkBytes), !bytes.isEmpty {
           var piece = Martlet_V1_GetHistoryResponse()

@@ -9,8 +9,19 @@ struct ErrorTranslationInterceptor: ServerInterceptor {
       @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
       StreamingServerResponse<Output>
   ) async throws -> StreamingServerResponse<Output> {
+    var response = try await translating { try await next(request, context) }
+    // A stream's messages are made after this has returned.
+    if case .success(var contents) = response.accepted {
+      let produce = contents.producer
+      contents.producer = { writer in try await translating { try await produce(writer) } }
+      response.accepted = .success(contents)
+    }
+    return response
+  }
+
+  private func translating<Result>(_ body: () async throws -> Result) async throws -> Result {
     do {
-      return try await next(request, context)
+      return try await body()
     } catch let error as RPCError {
       throw error
     } catch {

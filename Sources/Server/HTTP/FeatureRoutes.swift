@@ -1,6 +1,7 @@
 import Core
 import Features
 import Foundation
+import HTTPTypes
 import Hummingbird
 import Metrics
 import NIOCore
@@ -35,12 +36,15 @@ struct FeatureRoutes {
       return try await services.spool.withFile { spine in
         try await services.spool.write(request.body, to: spine)
         return try await services.spool.withFile { output in
-          try await services.history(call, spine: spine, output: output)
+          let report = try await services.history(call, spine: spine, output: output)
           let bytes = try Data(contentsOf: URL(fileURLWithPath: output), options: .alwaysMapped)
           return Response(
             status: .ok,
             headers: [
-              .contentType: call.format == .csv ? "text/csv" : "application/vnd.apache.parquet"
+              .contentType: call.format == .csv ? "text/csv" : "application/vnd.apache.parquet",
+              .historyRows: "\(report.rows)",
+              .historyIncompleteRows: "\(report.nullKeyOrTime)",
+              .historyEventsRead: "\(report.eventsRead)",
             ], body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
         }
       }
@@ -48,12 +52,16 @@ struct FeatureRoutes {
   }
 
   private func list() -> Response {
-    let project = services.catalog.changes.current.project
+    let snapshot = services.catalog.changes.current
+    let (project, layouts) = (snapshot.project, snapshot.layouts)
     let features = project.views.flatMap { view in
       view.features.map { feature in
         JSON.object([
           "name": .string("\(view.name).\(feature.name)"), "type": .string(feature.type.rawValue),
           "entity": .string(view.entity), "source": .string(view.source),
+          "key": .object(
+            zip(layouts[view.name]?.keyColumns ?? [], layouts[view.name]?.keyTypes ?? [])
+              .map { JSON.Member($0, .string($1.rawValue)) }),
           "what": .string(feature.kind.summary),
         ])
       }
@@ -62,10 +70,21 @@ struct FeatureRoutes {
   }
 }
 
+extension HTTPField.Name {
+  /// The report of a history read: rows of the spine, those with a null key or time, events that were looked at.
+  static let historyRows = HTTPField.Name("martlet-rows")!
+  static let historyIncompleteRows = HTTPField.Name("martlet-incomplete-rows")!
+  static let historyEventsRead = HTTPField.Name("martlet-events-read")!
+}
+
 /// `view.feature` texts of requests.
 enum FeatureNames {
   static func parse(_ texts: [String]) throws -> [FeatureName] {
-    try texts.map { text in
+    guard !texts.isEmpty else {
+      throw PlatformError(
+        .invalidArgument, "no features are asked for; name at least one, as view.feature")
+    }
+    return try texts.map { text in
       guard let name = FeatureName(text) else {
         throw PlatformError(.invalidArgument, "'\(text)' is not a feature; write view.feature")
       }

@@ -43,10 +43,12 @@ struct FeaturesCommand: AsyncParsableCommand {
 
     func run() async throws {
       let names = features.split(separator: ",").map { JSON.string(String($0)) }
-      let row = try JSON.object(keys.map(PredictCommand.member))
-      let body = JSON.object(["features": .array(names), "entities": .array([row])])
-      let answer = try await PlatformConnection.with(options) {
-        try await $0.post("/api/v1/features/online", body)
+      let answer = try await PlatformConnection.with(options) { platform in
+        let types = try await platform.keyTypes()
+        let row = try JSON.object(keys.map { try PredictCommand.member($0, types) })
+        return try await platform.post(
+          "/api/v1/features/online",
+          JSON.object(["features": .array(names), "entities": .array([row])]))
       }
       if options.json { return print(answer.text) }
       guard let vector = answer["rows"]?.array?.first else { return print(answer.text) }
@@ -88,9 +90,9 @@ struct FeaturesCommand: AsyncParsableCommand {
         "features=\(features.urlEscaped)&time=\(time.urlEscaped)&mode=\(mode.urlEscaped)"
         + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
         + "&spine_name=\(spine.urlEscaped)"
-      try await PlatformConnection.with(options) { platform in
+      let headers = try await PlatformConnection.with(options) { platform in
         var file: FileHandle?
-        try await platform.download(
+        let headers = try await platform.download(
           "/api/v1/features/history?\(query)", body: .bytes(ByteBuffer(bytes: bytes))
         ) { piece in
           // Made with the first piece: a call that is refused leaves no file.
@@ -98,8 +100,22 @@ struct FeaturesCommand: AsyncParsableCommand {
           try file?.write(contentsOf: Data(piece.readableBytesView))
         }
         try file?.close()
+        return headers
       }
-      print(options.json ? JSON.object(["output": .string(output)]).text : "wrote \(output)")
+      report { headers["martlet-" + $0].first.flatMap { Int64($0) } ?? 0 }
+    }
+
+    private func report(_ count: (String) -> Int64) {
+      let (rows, incomplete) = (count("rows"), count("incomplete-rows"))
+      if options.json {
+        return print(
+          JSON.object([
+            "output": .string(output), "rows": .int(rows), "incomplete_rows": .int(incomplete),
+            "events_read": .int(count("events-read")),
+          ]).text)
+      }
+      let note = incomplete == 0 ? "" : "; \(incomplete) of them without a key or a time, so null"
+      print("wrote \(output): \(rows) rows from \(count("events-read")) events\(note)")
     }
 
     private func created(_ path: String) throws -> FileHandle {
@@ -108,5 +124,17 @@ struct FeaturesCommand: AsyncParsableCommand {
       else { throw PlatformError(.invalidArgument, "cannot write \(path)") }
       return file
     }
+  }
+}
+
+extension PlatformConnection {
+  /// The types of all key columns by name, for what is typed as text: `uid=1` is text where uid is.
+  func keyTypes() async throws -> [String: String] {
+    var types: [String: String] = [:]
+    for feature in try await get("/api/v1/features")["features"]?.array ?? [] {
+      guard case .object(let key)? = feature["key"] else { continue }
+      for column in key { types[column.key] = column.value.string }
+    }
+    return types
   }
 }

@@ -143,9 +143,10 @@ struct PredictCommand: AsyncParsableCommand {
   @Argument(help: "Key columns and inputs, as name=value.") var values: [String] = []
 
   func run() async throws {
-    let row = try JSON.object(values.map(Self.member))
-    let answer = try await PlatformConnection.with(options) {
-      try await $0.post(
+    let answer = try await PlatformConnection.with(options) { platform in
+      let types = try await platform.keyTypes()
+      let row = try JSON.object(values.map { try Self.member($0, types) })
+      return try await platform.post(
         "/api/v1/models/\(model.urlEscaped)/predict", .object(["rows": .array([row])]))
     }
     if options.json { return print(answer.text) }
@@ -166,15 +167,17 @@ struct PredictCommand: AsyncParsableCommand {
         }))
   }
 
-  /// Numbers, true, false and null as such, anything else as text; `name="42"` keeps digits as text.
-  static func member(_ text: String) throws -> JSON.Member {
+  /// Numbers, true, false and null as such, anything else as text; what is a text by its `types` or stands in quotes stays one.
+  static func member(_ text: String, _ types: [String: String]) throws -> JSON.Member {
     guard let split = text.firstIndex(of: "="), split != text.startIndex else {
       throw PlatformError(.invalidArgument, "'\(text)' is not name=value, as in customer_id=42")
     }
     let value = String(text[text.index(after: split)...])
+    let name = String(text[..<split])
     let parsed = try? JSON(parsing: Array(value.utf8))
-    let scalar = parsed.flatMap { $0.scalar == nil ? nil : $0 }
-    return JSON.Member(String(text[..<split]), scalar ?? .string(value))
+    var scalar = parsed.flatMap { $0.scalar == nil ? nil : $0 }
+    if types[name] == "string", scalar?.string == nil { scalar = nil }
+    return JSON.Member(name, scalar ?? .string(value))
   }
 }
 
