@@ -90,6 +90,24 @@ extension WholeProgram {
       }
     }
 
+    @Test("an online snapshot that cannot be written at the end is logged, and costs no event")
+    func lastSnapshotFails() async throws {
+      try await ShopProject.with { platform in
+        try await ShopProject.feed(platform.rest)
+        let before = try await platform.rest.online(
+          ["activity.events_7d"], #"{"customer_id": 5}"#)
+        // A folder in the place of the temporary file cannot be opened for writing.
+        try FileManager.default.createDirectory(
+          atPath: "\(platform.data)/online.snapshot.tmp", withIntermediateDirectories: true)
+        #expect(try await platform.stop() == 0)
+        #expect(platform.log.contains("the next start reads the events since the last snapshot"))
+        try await platform.start()
+        let after = try await platform.rest.online(
+          ["activity.events_7d"], #"{"customer_id": 5}"#)
+        #expect(after == before && before.first?.int != nil, "\(after)")
+      }
+    }
+
     @Test("after a clean stop no prediction is missing from the log")
     func logIsComplete() async throws {
       let environment = ["MARTLET_PREDICTION_LOG_FLUSH_INTERVAL": "1h"]

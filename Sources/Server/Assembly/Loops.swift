@@ -114,12 +114,23 @@ struct JobService: Service {
 /// Holds the stores open; closes them when everything that uses them has stopped.
 struct StoreService: Service {
   private let services: PlatformServices
+  private let log: Logger
 
-  init(_ services: PlatformServices) { self.services = services }
+  init(_ services: PlatformServices, _ log: Logger) {
+    self.services = services
+    self.log = log
+  }
 
   func run() async throws {
     try? await gracefulShutdown()
-    _ = try? await services.online.save()
+    do {
+      _ = try await services.online.save()
+    } catch {
+      // Nothing is lost: the warehouse has every event. But the next start takes longer.
+      log.error(
+        "the online state could not be saved; the next start reads the events since the last snapshot",
+        metadata: ["error": "\(error)"])
+    }
     try await services.warehouse.close()
     try services.jobs.close()
     try services.catalog.close()

@@ -90,7 +90,7 @@ package struct Platform: Sendable {
   func serviceList(_ ports: ListeningPorts) -> [any Service] {
     let roles = configuration.roles
     var list: [any Service] = [
-      StoreService(services),
+      StoreService(services, log),
       Loop("catalog") { [services] in await services.catalog.run() },
       Loop("definitions") { [services] in await services.online.run() },
       services.workers,
