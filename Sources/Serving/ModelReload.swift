@@ -177,9 +177,11 @@ package final class ModelReload: Service, Sendable {
     }
     if let production = snapshot.production(of: model) { return production }
     let next =
-      versions.first.map { "promote one: martlet models promote \(model) \($0.version)" }
+      versions.first { $0.stage != .archived }
+      .map { "promote one: martlet models promote \(model) \($0.version)" }
       ?? "train one first: martlet train \(model)"
     throw PlatformError(
+    // One that was archived is no advice: it was put aside.
       .failedPrecondition, "model '\(model)' has no version in production; \(next)")
   }
 

@@ -11,7 +11,8 @@ extension WholeProgram {
       ["config", "show"], ["ingest"], ["push"], ["quarantine"], ["quarantine", "list"],
       ["quarantine", "show"], ["features"], ["features", "list"], ["features", "get"],
       ["features", "history"], ["sql"], ["simulate"], ["train"], ["models"], ["models", "list"],
-      ["models", "show"], ["models", "promote"], ["predict"], ["drift"], ["jobs"],
+      ["models", "show"], ["models", "promote"], ["models", "archive"], ["predict"], ["drift"],
+      ["jobs"],
       ["jobs", "list"],
       ["jobs", "show"], ["jobs", "cancel"], ["jobs", "retry"],
     ]

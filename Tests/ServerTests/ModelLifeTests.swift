@@ -27,6 +27,33 @@ extension WholeProgram {
       }
     }
 
+    @Test(
+      "a version is archived over gRPC, REST and the command line, the one in production is not")
+    func archive() async throws {
+      try await ShopProject.with(models: [ShopProject.model("churn", "constant")]) { platform in
+        let rest = platform.rest
+        try await ShopProject.feed(rest)
+        for _ in 0..<3 { _ = try await rest.train("churn") }
+        try await rest.promote("churn", 1)
+        let wire = try await platform.withGRPC { client in
+          var request = Martlet_V1_ArchiveRequest()
+          request.model = "churn"
+          request.version = 2
+          return try await client.registry.archive(request)
+        }
+        #expect(wire.version == 2 && wire.stage == "archived")
+        let refused = try await rest.post("/api/v1/models/churn/versions/1/archive")
+        #expect(refused.status == 412, "\(refused)")
+        #expect(refused.error.contains("martlet models promote churn 3"), "\(refused)")
+        let command = try await platform.martlet("models", "archive", "churn", "3", "--why", "old")
+        #expect(command.output.contains("churn version 3 (archived)"), "\(command)")
+        let again = try await platform.martlet("models", "promote", "churn", "2")
+        #expect(again.output.contains("churn version 2 (production)"), "\(again)")
+        let list = try await platform.martlet("models", "list")
+        #expect(list.output.components(separatedBy: "archived").count == 3, "\(list)")
+      }
+    }
+
     private static func checkAnswers(_ platform: PlatformProcess) async throws {
       let answer = try await platform.rest.post(
         "/api/v1/models/churn/predict",
@@ -261,7 +288,8 @@ extension WholeProgram {
         for name in [
           "martlet_predict_seconds_bucket{", "martlet_ingest_events_total{",
           "martlet_quarantined_total{", "martlet_drift_score{",
-          "martlet_online_read_seconds_count{", "martlet_ingest_commit_seconds_bucket{kind=\"push\"",
+          "martlet_online_read_seconds_count{",
+          "martlet_ingest_commit_seconds_bucket{kind=\"push\"",
           "martlet_ingest_commit_seconds_count{kind=\"file\"} 2",
           "martlet_jobs_total{", "martlet_predictions_total{",
         ] {

@@ -179,18 +179,24 @@ extension DefinitionPlan {
         let user = "model '\(model.name)' version \(version.version) (\(version.stage.rawValue))"
         for feature in version.features {
           guard case .view(let name) = feature.origin else { continue }
-          check(name, feature.type, usedBy: user, old, new)
+          check(name, feature.type, usedBy: user, Self.way(out: version), old, new)
         }
       }
     }
   }
 
+  /// What makes a change possible that breaks a version.
+  private static func way(out version: ModelVersion) -> String {
+    version.stage == .production
+      ? "promote a version that does not, which archives this one (martlet models promote \(version.model) VERSION), or remove the model too"
+      : "archive that version (martlet models archive \(version.model) \(version.version)), or remove the model too"
+  }
+
   private mutating func check(
-    _ name: FeatureName, _ type: ColumnType, usedBy user: String, _ old: ProjectDefinition,
-    _ new: ProjectDefinition
+    _ name: FeatureName, _ type: ColumnType, usedBy user: String, _ way: String,
+    _ old: ProjectDefinition, _ new: ProjectDefinition
   ) {
     let subject = "feature '\(name)'"
-    let way = "archive that version, or remove the model too"
     guard let view = new.view(name.view), let feature = view.feature(name.feature) else {
       breakages.append(
         Breakage(

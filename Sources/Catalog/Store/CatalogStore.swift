@@ -199,7 +199,9 @@ extension CatalogStore: ModelRegistry {
     try await move(model: model, version: version, to: .production, who: who, why: why)
   }
 
-  /// Takes a version out of use.
+  /// Takes a version out of use: it stays in the registry and may be promoted again.
+  ///
+  /// - Throws: `failed_precondition` for the version in production, which something would have to replace first.
   package func archive(
     model: String, version: Int64, who: String, why: String
   ) async throws -> ModelVersion {
@@ -226,6 +228,7 @@ extension CatalogStore: ModelRegistry {
     _ = try await changing("the model's stage cannot be changed") { db in
       let target = try ModelVersionRecord.find(db, model: model, version: version)
       if target.stage == stage { return false }
+      if stage == .archived { try Self.checkIdle(target, db) }
       if stage == .production {
         try Self.checkFeatures(of: target, db)
         if let previous = try ModelVersionRecord.production(db, of: model) {
@@ -240,6 +243,20 @@ extension CatalogStore: ModelRegistry {
     return try await reading("the catalog cannot be read") { db in
       try ModelVersionRecord.find(db, model: model, version: version)
     }
+  }
+
+  /// Nothing would answer in the place of a production version that is archived.
+  private static func checkIdle(_ version: ModelVersion, _ db: Database) throws {
+    guard version.stage == .production else { return }
+    let other = try ModelVersionRecord.versions(db, of: version.model)
+      .first { $0.stage != .archived && $0.version != version.version }
+    let next =
+      other.map { "martlet models promote \(version.model) \($0.version)" }
+      ?? "martlet train \(version.model)"
+    throw PlatformError(
+      .failedPrecondition,
+      "version \(version.version) of model '\(version.model)' is in production and cannot be archived; "
+        + "promote another one, which archives it (\(next)), or remove the model from martlet.yaml")
   }
 
   /// An old version may have been made for features that are gone.

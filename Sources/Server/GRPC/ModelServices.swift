@@ -136,6 +136,15 @@ struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
   let names: Set<String>
 
   func check(
+
+  func archive(
+    request: Martlet_V1_ArchiveRequest, context: ServerContext
+  ) async throws -> Martlet_V1_ModelVersion {
+    let found = try services.version(request.model, String(request.version))
+    return Martlet_V1_ModelVersion(
+      try await services.catalog.archive(
+        model: found.model, version: found.version, who: "api", why: request.why))
+  }
     request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext
   ) async throws -> Grpc_Health_V1_HealthCheckResponse {
     guard request.service.isEmpty || names.contains(request.service) else {

@@ -33,6 +33,14 @@ struct ModelRoutes {
         why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(promoted))
     }
+    router.post("models/:model/versions/:version/archive") { request, context in
+      let body = try await request.json()
+      let found = try services.version(context.name("model"), context.name("version"))
+      let archived = try await services.catalog.archive(
+        model: found.model, version: found.version, who: body["who"]?.string ?? "api",
+        why: body["why"]?.string ?? "")
+      return JSONResponse.ok(version(archived))
+    }
     router.post("models/:model/predict") { request, context in
       let body = try await request.json()
       let answer = try await services.predict(

@@ -65,7 +65,7 @@ struct ModelsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "models", abstract: "Models, versions and their stages.",
     discussion: "EXAMPLE\n  martlet models promote churn 2 --why \"better AUC\"",
-    subcommands: [List.self, Show.self, Promote.self], defaultSubcommand: List.self)
+    subcommands: [List.self, Show.self, Promote.self, Archive.self], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -123,13 +123,43 @@ struct ModelsCommand: AsyncParsableCommand {
     @Option(help: "Kept with the transition.") var why = "by hand"
 
     func run() async throws {
-      let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
-      let body = JSON.object(["who": .string(user), "why": .string(why)])
-      let answer = try await PlatformConnection.with(options) {
-        try await $0.post("/api/v1/models/\(model.urlEscaped)/versions/\(version)/promote", body)
-      }
-      print(options.json ? answer.text : VersionText.line(answer))
+      try await move(
+        .init(options: options, model: model, version: version, why: why, to: "promote"))
     }
+  }
+
+  struct Archive: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Take a version out of use; it is kept and can be promoted again.",
+      discussion: "EXAMPLE\n  martlet models archive churn 1 --why \"reads a feature that goes\"")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "The model.") var model: String
+    @Argument(help: "The version, which is not in production.") var version: Int
+    @Option(help: "Kept with the transition.") var why = "by hand"
+
+    func run() async throws {
+      try await move(
+        .init(options: options, model: model, version: version, why: why, to: "archive"))
+    }
+  }
+
+  struct Transition: Sendable {
+    var options: CommonOptions
+    var model: String
+    var version: Int
+    var why: String
+    var to: String
+  }
+
+  /// Moves a version to another stage and prints it.
+  static func move(_ call: Transition) async throws {
+    let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
+    let body = JSON.object(["who": .string(user), "why": .string(call.why)])
+    let answer = try await PlatformConnection.with(call.options) {
+      try await $0.post(
+        "/api/v1/models/\(call.model.urlEscaped)/versions/\(call.version)/\(call.to)", body)
+    }
+    print(call.options.json ? answer.text : VersionText.line(answer))
   }
 }
 

@@ -136,6 +136,34 @@ struct CatalogStoreTests {
     #expect(back.stage == .production)
   }
 
+  @Test("archive takes a version out of use with an audit row, but never the one in production")
+  func archives() async throws {
+    _ = try await apply(try shop(), to: store)
+    for job in ["j1", "j2"] {
+      _ = try await store.publish(try CatalogSamples.newVersion(job: job))
+    }
+    _ = try await store.promote(model: "churn", version: 1, who: "ann", why: "first")
+    func refusal() async throws -> PlatformError? {
+      await #expect(throws: PlatformError.self) {
+        _ = try await store.archive(model: "churn", version: 1, who: "bob", why: "old")
+      }
+    }
+    let error = try await refusal()
+    #expect(error?.code == .failedPrecondition)
+    #expect(error?.message.contains("(martlet models promote churn 2)") == true, "\(error as Any)")
+    let archived = try await store.archive(model: "churn", version: 2, who: "bob", why: "worse")
+    #expect(archived.stage == .archived)
+    #expect(store.changes.current.models["churn"]?.map(\.stage) == [.archived, .production])
+    _ = try await store.archive(model: "churn", version: 2, who: "bob", why: "again")
+    let audit = try await store.transitions(of: "churn")
+    #expect(audit.count == 4)
+    #expect(audit.last?.from == .registered && audit.last?.to == .archived)
+    #expect(audit.last?.who == "bob" && audit.last?.why == "worse")
+    #expect(try await refusal()?.message.contains("(martlet train churn)") == true)
+    let back = try await store.promote(model: "churn", version: 2, who: "ann", why: "after all")
+    #expect(back.stage == .production)
+  }
+
   @Test("an unknown version is refused with the known ones")
   func promotesUnknown() async throws {
     _ = try await apply(try shop(), to: store)

@@ -98,6 +98,12 @@ struct DefinitionPlanTests {
     let broken = try plan(["churn": [version]], removed, unused)
     #expect(broken.breakages.map(\.breaks) == ["model 'churn' version 1 (production)"])
     #expect(broken.breakages.map(\.subject) == ["feature 'customer_activity.events_1h'"])
+    #expect(broken.text.contains("martlet models promote churn VERSION"))
+
+    var idle = version
+    idle.stage = .registered
+    #expect(
+      try plan(["churn": [idle]], removed, unused).text.contains("martlet models archive churn 1"))
 
     var archived = version
     archived.stage = .archived

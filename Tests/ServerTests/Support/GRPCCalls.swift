@@ -24,6 +24,7 @@ extension PlatformProcess {
 extension GRPCClient where Transport == HTTP2ClientTransport.Posix {
   var features: Martlet_V1_FeatureStore.Client<HTTP2ClientTransport.Posix> { .init(wrapping: self) }
   var serving: Martlet_V1_Serving.Client<HTTP2ClientTransport.Posix> { .init(wrapping: self) }
+  var registry: Martlet_V1_Registry.Client<HTTP2ClientTransport.Posix> { .init(wrapping: self) }
   var orchestrator: Martlet_V1_Orchestrator.Client<HTTP2ClientTransport.Posix> {
     .init(wrapping: self)
   }

@@ -2582,10 +2582,24 @@ package enum Martlet_V1_Registry: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Archive" metadata.
+        package enum Archive: Sendable {
+            /// Request type for "Archive".
+            package typealias Input = Martlet_V1_ArchiveRequest
+            /// Response type for "Archive".
+            package typealias Output = Martlet_V1_ModelVersion
+            /// Descriptor for "Archive".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "Archive",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "martlet.v1.Registry" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             ListVersions.descriptor,
-            Promote.descriptor
+            Promote.descriptor,
+            Archive.descriptor
         ]
     }
 }
@@ -2643,6 +2657,24 @@ extension Martlet_V1_Registry {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_PromoteRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "Archive" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes a version out of use; the one in production is refused.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ArchiveRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ModelVersion` messages.
+        func archive(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ArchiveRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion>
     }
 
     /// Service protocol for the "martlet.v1.Registry" service.
@@ -2684,6 +2716,24 @@ extension Martlet_V1_Registry {
             request: GRPCCore.ServerRequest<Martlet_V1_PromoteRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "Archive" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes a version out of use; the one in production is refused.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ModelVersion` message.
+        func archive(
+            request: GRPCCore.ServerRequest<Martlet_V1_ArchiveRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion>
     }
 
     /// Simple service protocol for the "martlet.v1.Registry" service.
@@ -2723,6 +2773,24 @@ extension Martlet_V1_Registry {
             request: Martlet_V1_PromoteRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_ModelVersion
+
+        /// Handle the "Archive" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes a version out of use; the one in production is refused.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ArchiveRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ModelVersion` to respond with.
+        func archive(
+            request: Martlet_V1_ArchiveRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ModelVersion
     }
 }
 
@@ -2747,6 +2815,17 @@ extension Martlet_V1_Registry.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ModelVersion>(),
             handler: { request, context in
                 try await self.promote(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.Archive.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ArchiveRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ModelVersion>(),
+            handler: { request, context in
+                try await self.archive(
                     request: request,
                     context: context
                 )
@@ -2779,6 +2858,17 @@ extension Martlet_V1_Registry.ServiceProtocol {
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
+
+    package func archive(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ArchiveRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion> {
+        let response = try await self.archive(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
 }
 
 // Default implementation of methods from 'ServiceProtocol'.
@@ -2803,6 +2893,19 @@ extension Martlet_V1_Registry.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion> {
         return GRPCCore.ServerResponse<Martlet_V1_ModelVersion>(
             message: try await self.promote(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func archive(
+        request: GRPCCore.ServerRequest<Martlet_V1_ArchiveRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion> {
+        return GRPCCore.ServerResponse<Martlet_V1_ModelVersion>(
+            message: try await self.archive(
                 request: request.message,
                 context: context
             ),
@@ -2857,6 +2960,29 @@ extension Martlet_V1_Registry {
         func promote<Result>(
             request: GRPCCore.ClientRequest<Martlet_V1_PromoteRequest>,
             serializer: some GRPCCore.MessageSerializer<Martlet_V1_PromoteRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Archive" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes a version out of use; the one in production is refused.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ArchiveRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func archive<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ArchiveRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result
@@ -2942,6 +3068,40 @@ extension Martlet_V1_Registry {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Archive" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Takes a version out of use; the one in production is refused.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ArchiveRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func archive<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ArchiveRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.Archive.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -2996,6 +3156,35 @@ extension Martlet_V1_Registry.ClientProtocol {
         try await self.promote(
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_PromoteRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ModelVersion>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Archive" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Takes a version out of use; the one in production is refused.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func archive<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.archive(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ArchiveRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ModelVersion>(),
             options: options,
             onResponse: handleResponse
@@ -3062,6 +3251,39 @@ extension Martlet_V1_Registry.ClientProtocol {
             metadata: metadata
         )
         return try await self.promote(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Archive" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Takes a version out of use; the one in production is refused.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func archive<Result>(
+        _ message: Martlet_V1_ArchiveRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.archive(
             request: request,
             options: options,
             onResponse: handleResponse
