@@ -136,12 +136,16 @@ package final class ModelReload: Service, Sendable {
   }
 
   private func served(_ version: ModelVersion) -> ServedModel {
-    let metrics = table.withLock { table in
-      let metrics = table.metrics[version.model] ?? ModelMetrics(model: version.model)
-      table.metrics[version.model] = metrics
+    ServedModel(version, metrics: metrics(of: version.model))
+  }
+
+  /// The metrics of a model that there is.
+  func metrics(of model: String) -> ModelMetrics {
+    table.withLock { table in
+      let metrics = table.metrics[model] ?? ModelMetrics(model: model)
+      table.metrics[model] = metrics
       return metrics
     }
-    return ServedModel(version, metrics: metrics)
   }
 
   // MARK: Asking
@@ -176,12 +180,12 @@ package final class ModelReload: Service, Sendable {
           + suggestion(for: String(number), among: versions.map { String($0.version) }))
     }
     if let production = snapshot.production(of: model) { return production }
+    // One that was archived is no advice: it was put aside.
     let next =
       versions.first { $0.stage != .archived }
       .map { "promote one: martlet models promote \(model) \($0.version)" }
       ?? "train one first: martlet train \(model)"
     throw PlatformError(
-    // One that was archived is no advice: it was put aside.
       .failedPrecondition, "model '\(model)' has no version in production; \(next)")
   }
 

@@ -9,7 +9,7 @@ package struct PredictRequest: Sendable {
   package var rows: [RequestRow]
   /// Made up where the caller gives none.
   package var requestID: String?
-  /// Nil takes the predictor's own limit.
+  /// Nil takes the predictor's own limit, which bounds this one.
   package var timeout: Span?
 
   package init(

@@ -6,8 +6,8 @@ import Workers
 /// Answers predictions: snapshot → version → hydrate → missing policy → engine → record → reply.
 ///
 /// Guarantees: value and version of an answer belong together, whatever is reloaded meanwhile;
-/// nothing waits for the log; every prediction that reached a version is logged, failed ones with
-/// their error.
+/// nothing waits for the log; every prediction of a model that there is is logged, failed ones with
+/// their error, whether a version was found for them or not.
 package final class Predictor: Sendable {
   package static let maximumRows = 10_000
   /// Rows of one call when a whole table is scored, few enough that predictions come between.
@@ -19,6 +19,7 @@ package final class Predictor: Sendable {
   private let log: PredictionLog
   private let definitions: Published<Snapshot>
   private let clock: any WallClock
+  /// The longest that a prediction may take, whatever its caller allows.
   private let timeout: Span
   private let stopwatch: WorkerClock
   private let requestIDs: RequestIDs
@@ -44,33 +45,42 @@ package final class Predictor: Sendable {
     let start = stopwatch.now()
     let snapshot = definitions.current
     let model = try Self.model(request.model, in: snapshot)
-    try Self.check(request.rows, for: model)
-    let id = request.requestID ?? requestIDs.next()
-    let deadline = Span(
-      microseconds: start.microseconds + (request.timeout ?? timeout).microseconds)
+    let allowed = min(request.timeout ?? timeout, timeout)
+    let deadline = Span(microseconds: start.microseconds + allowed.microseconds)
+    var attempt = PredictAttempt(
+      requestID: request.requestID ?? requestIDs.next(), model: model,
+      entities: snapshot.project.entities, rows: request.rows,
+      route: request.version == nil ? "production" : "version", start: start)
+    do {
+      try Self.check(request.rows, for: model)
+      return try await predict(&attempt, by: request.version, in: snapshot, until: deadline)
+    } catch {
+      let told = isLate(error, deadline, allowed) ? late(error, model.name, allowed) : error
+      fail(&attempt, told)
+      throw told
+    }
+  }
+
+  private func predict(
+    _ attempt: inout PredictAttempt, by number: Int64?, in snapshot: Snapshot, until deadline: Span
+  ) async throws -> PredictAnswer {
     while true {
       let version = try await served.version(
-        request.version, of: model.name, in: snapshot, timeout: left(until: deadline))
-      var attempt = PredictAttempt(
-        requestID: id, model: model, entities: snapshot.project.entities, rows: request.rows,
-        version: version, route: request.version == nil ? "production" : "version", start: start)
+        number, of: attempt.model.name, in: snapshot, timeout: left(until: deadline))
+      attempt.version = version
       do {
-        return try await predict(&attempt, until: deadline)
+        return try await predict(&attempt, by: version, until: deadline)
       } catch let error as PlatformError where error.isNotLoaded && left(until: deadline) > .zero {
         // It was replaced between the look at the table and the call: the table knows the newer
         // one.
         served.forget(version.key)
-      } catch {
-        fail(&attempt, error)
-        throw error
       }
     }
   }
 
   private func predict(
-    _ attempt: inout PredictAttempt, until deadline: Span
+    _ attempt: inout PredictAttempt, by version: ServedModel, until deadline: Span
   ) async throws -> PredictAnswer {
-    let version = attempt.version
     let begin = stopwatch.now()
     let hydrated = try await hydrator.hydrate(
       HydrateRequest(
@@ -80,6 +90,9 @@ package final class Predictor: Sendable {
     attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
     let columns = try MissingFeatures.resolve(
       attempt.model.missing, hydrated, model: attempt.model.name)
+    guard left(until: deadline) > .zero else {
+      throw PlatformError(.deadlineExceeded, "reading its features took too long")
+    }
     let scored = try await engine.score(version.key, columns, timeout: left(until: deadline))
     guard scored.values.count == attempt.rows.count else {
       throw PlatformError(
@@ -92,15 +105,36 @@ package final class Predictor: Sendable {
     version.metrics.record(attempt.latency)
     version.metrics.count("ok", version: version.version, rows: attempt.rows.count)
     log.record(attempt.records(scored.values, nil, at: hydrated.time))
-    return attempt.answer(scored.values, hydrated)
+    return attempt.answer(scored.values, hydrated, by: version)
   }
 
   private func fail(_ attempt: inout PredictAttempt, _ error: any Error) {
     let platform = error as? PlatformError ?? PlatformError(.internalError, "\(error)")
     attempt.latency.total = Self.microseconds(from: attempt.start, to: stopwatch.now())
-    attempt.version.metrics.count(
-      platform.code.rawValue, version: attempt.version.version, rows: attempt.rows.count)
+    (attempt.version?.metrics ?? served.metrics(of: attempt.model.name)).count(
+      platform.code.rawValue, version: attempt.version?.version, rows: attempt.rows.count)
+    if attempt.rows.count > Self.maximumRows { attempt.rows.removeLast(attempt.rows.count - 1) }
     log.record(attempt.records(nil, platform, at: attempt.hydrated?.time ?? clock.now))
+  }
+
+  /// A caller who goes away at the end of the time that it gave went away for that.
+  private func isLate(_ error: any Error, _ deadline: Span, _ allowed: Span) -> Bool {
+    switch error {
+    case let error as PlatformError where error.code == .deadlineExceeded: true
+    case let error as PlatformError where error.code != .cancelled: false
+    default:
+      left(until: deadline).microseconds <= allowed.microseconds / 20
+        && (error is PlatformError || error is CancellationError)
+    }
+  }
+
+  private func late(_ error: any Error, _ model: String, _ allowed: Span) -> PlatformError {
+    let limit =
+      allowed < timeout ? "timeout_ms or the deadline of the call" : "serving.predict_timeout"
+    return PlatformError(
+      .deadlineExceeded,
+      "the prediction of model '\(model)' was not ready within the \(allowed) it was given; allow more "
+        + "time (\(limit)), or ask again", cause: error)
   }
 
   /// What the production version says about rows that hold its features already; nil where there is
@@ -186,14 +220,17 @@ struct PredictAttempt: Sendable {
   let requestID: String
   let model: ModelDefinition
   let entities: [EntityDefinition]
-  let rows: [RequestRow]
-  let version: ServedModel
+  var rows: [RequestRow]
   let route: String
   let start: Span
+  /// Nil until one is found.
+  var version: ServedModel?
   var hydrated: HydratedRows?
   var latency = PredictLatency()
 
-  func answer(_ values: [Double], _ hydrated: HydratedRows) -> PredictAnswer {
+  func answer(
+    _ values: [Double], _ hydrated: HydratedRows, by version: ServedModel
+  ) -> PredictAnswer {
     PredictAnswer(
       requestID: requestID, model: model.name, version: version.version,
       stage: version.artifact.stage, route: route,

@@ -23,7 +23,7 @@ package struct ServedModel: Sendable {
 /// The metrics of one model, looked up once.
 package final class ModelMetrics: Sendable {
   private struct Outcome: Hashable {
-    var version: Int64
+    var version: Int64?
     var name: String
   }
 
@@ -53,14 +53,18 @@ package final class ModelMetrics: Sendable {
     total.recordMicroseconds(latency.total)
   }
 
-  /// - Parameter outcome: `ok`, or the code of the error.
-  func count(_ outcome: String, version: Int64, rows: Int) {
+  /// - Parameters:
+  ///   - outcome: `ok`, or the code of the error.
+  ///   - version: nil where none was found.
+  func count(_ outcome: String, version: Int64?, rows: Int) {
     let counter = outcomes.withLock { outcomes in
       let key = Outcome(version: version, name: outcome)
       if let known = outcomes[key] { return known }
       let counter = Counter(
         label: "martlet_predictions_total",
-        dimensions: [("model", model), ("version", String(version)), ("outcome", outcome)])
+        dimensions: [
+          ("model", model), ("version", version.map { String($0) } ?? "none"), ("outcome", outcome),
+        ])
       outcomes[key] = counter
       return counter
     }

@@ -1,5 +1,6 @@
 import Core
 import Serving
+import TestKit
 import Testing
 import Workers
 
@@ -117,6 +118,88 @@ struct ServingPredictorTests {
     #expect(rows["model_error"]?[1] == .string("the model does not like 13"))
     #expect(rows["event_datetime"]?[0] == .timestamp(FakeHydrator.time))
     #expect(rows["compute_us"]?[0] == .int64(40))
+  }
+
+  @Test("what fails before a version is found is logged with its error, and with no version")
+  func logsWithoutVersion() async throws {
+    let room = ServingRoom([ServingSample.version(4, .registered)])
+    _ = await error { try await room.predict() }
+    _ = await error { try await room.predict(version: 9) }
+    _ = await error { try await room.predict(["customer_id": .int64(7)]) }
+    let rows = try await room.logged()
+    #expect(rows["request_id"]?.values == .string(["z-1", "z-2", "z-3"]))
+    #expect(rows["route"]?.values == .string(["production", "version", "production"]))
+    for (row, says) in ["no version in production", "no version 9", "lacks the input"].enumerated()
+    {
+      #expect(rows["model_version"]?[row] == .null && rows["stage"]?[row] == .null)
+      #expect(rows["entity_keys"]?[row] == .string(#"{"customer_id":7}"#))
+      guard case .string(let told)? = rows["model_error"]?[row] else {
+        Issue.record("row \(row) has no error")
+        continue
+      }
+      #expect(told.contains(says), "\(told)")
+    }
+  }
+
+  @Test("a request of too many rows is logged as one failure")
+  func logsTooMany() async throws {
+    let room = ServingRoom([ServingSample.version(1)])
+    let rows = [RequestRow](repeating: [:], count: Predictor.maximumRows + 1)
+    let failed = await error {
+      try await room.predictor.predict(PredictRequest(model: "churn", rows: rows))
+    }
+    #expect(failed?.code == .invalidArgument)
+    #expect(try await room.logged().count == 1)
+  }
+
+  /// Says in place of values how long it was given.
+  private struct Patience: ScoringEngine {
+    func score(
+      _ model: ModelKey, _ rows: ColumnBatch, timeout: Span
+    ) async throws -> ScoredRows {
+      ScoredRows(
+        values: [timeout.inSeconds], queue: .milliseconds(0), compute: .milliseconds(0))
+    }
+  }
+
+  @Test(
+    "a caller may give a prediction less time than the platform does, not more",
+    arguments: [(nil, 30), (.seconds(2), 2), (.minutes(9), 30)] as [(Span?, Double)])
+  func timeLimit(asked: Span?, given: Double) async throws {
+    let room = ServingRoom([ServingSample.version(1)])
+    let predictor = Predictor(
+      served: room.reload, hydrator: FakeHydrator(), engine: Patience(), log: room.log,
+      definitions: room.definitions, clock: TestClock(), timeout: .seconds(30),
+      stopwatch: WorkerClock(now: { Span(microseconds: 7) }, sleep: { _ in }))
+    let row: RequestRow = ["customer_id": .int64(7), "basket": .double(2)]
+    let answer = try await predictor.predict(
+      PredictRequest(model: "churn", rows: [row], timeout: asked))
+    #expect(answer.predictions.map(\.value) == [given])
+  }
+
+  @Test("a prediction whose time is over says so, how long it was, and what to change")
+  func late() async throws {
+    let room = ServingRoom([ServingSample.version(1)])
+    let clock = TestClock(Timestamp(microseconds: 0))
+    let predictor = Predictor(
+      served: room.reload, hydrator: FakeHydrator(), engine: Patience(), log: room.log,
+      definitions: room.definitions, clock: TestClock(), timeout: .seconds(30),
+      stopwatch: WorkerClock(
+        now: {
+          // Every look at the clock finds it 20 ms later.
+          clock.advance(by: .milliseconds(20))
+          return Span(microseconds: clock.now.microseconds)
+        }, sleep: { _ in await Task.yield() }))
+    let row: RequestRow = ["customer_id": .int64(7), "basket": .double(2)]
+    _ = try await room.predict()
+    let failed = await error {
+      try await predictor.predict(
+        PredictRequest(model: "churn", rows: [row], timeout: .milliseconds(50)))
+    }
+    #expect(failed?.code == .deadlineExceeded)
+    #expect(failed?.message.contains("within the 50ms it was given") == true, "\(failed as Any)")
+    #expect(failed?.message.contains("timeout_ms") == true)
+    #expect(try await room.logged()["model_error"]?.isPresent(1) == true)
   }
 
   @Test("the rows of one request are answered in order and logged apart")

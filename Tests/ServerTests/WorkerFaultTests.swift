@@ -1,7 +1,9 @@
 import Core
 import Foundation
+import GRPCCore
 import TestKit
 import Testing
+import Wire
 
 extension WholeProgram {
   /// Models and training functions that misbehave: the caller learns what happened, and everything else goes on.
@@ -68,6 +70,62 @@ extension WholeProgram {
       #expect(answer.code == "deadline_exceeded")
       #expect(answer.error.contains("troubled"), "\(answer.error)")
       try await Self.expectOthersWork()
+    }
+
+    @Test("a prediction takes no longer than its caller allows, over REST and over gRPC")
+    func callersDeadline() async throws {
+      let platform = try SharedPlatform.current
+      let customer = try await Self.customer(997)
+      func predict(_ timeout: String) async throws -> Answer {
+        try await platform.rest.post(
+          "/api/v1/models/troubled/predict", #"{"rows": [\#(customer)], "timeout_ms": \#(timeout)}"#
+        )
+      }
+      let answer = try await predict("200")
+      #expect(answer.status == 504, "\(answer)")
+      #expect(answer.error.contains("within the 200ms it was given"), "\(answer.error)")
+      for wrong in ["0", "-1", "\"long\"", "1.5"] {
+        let refused = try await predict(wrong)
+        #expect(refused.status == 400 && refused.error.contains("'timeout_ms'"), "\(refused)")
+      }
+      let error = try await platform.withGRPC { client in
+        try await grpcError {
+          var request = Martlet_V1_PredictRequest()
+          request.model = "troubled"
+          request.requestID = "impatient"
+          request.rows = [wireRow(["customer_id": 100_997])]
+          var options = CallOptions.defaults
+          options.timeout = .milliseconds(200)
+          _ = try await client.serving.predict(request, options: options)
+        }
+      }
+      #expect(error?.code == .deadlineExceeded, "\(error as Any)")
+      try await waitUntil("the platform gave up, too") {
+        try await platform.rest.count(
+          "SELECT count(*) FROM model_logs WHERE request_id = 'impatient' AND contains(model_error, 'within the 200ms')"
+        ) == 1
+      }
+      try await Self.expectOthersWork()
+    }
+
+    @Test("a prediction that no version can answer is logged, without a version")
+    func failureWithoutVersion() async throws {
+      let rest = try SharedPlatform.current.rest
+      let answer = try await rest.predict("doomed", #"{"customer_id": 5}"#)
+      #expect(answer.status == 412, "\(answer)")
+      try await waitUntil("the failure was logged") {
+        try await rest.count(
+          "SELECT count(*) FROM model_logs WHERE model_id = 'doomed' AND model_version IS NULL AND contains(model_error, 'no version in production')"
+        ) == 1
+      }
+      let misspelt = try await rest.predict("steady", #"{"custmer_id": 5}"#)
+      #expect(misspelt.status == 400, "\(misspelt)")
+      #expect(misspelt.error.contains("did you mean 'customer_id'?"), "\(misspelt)")
+      try await waitUntil("the misspelt key was logged") {
+        try await rest.count(
+          "SELECT count(*) FROM model_logs WHERE model_id = 'steady' AND contains(model_error, 'custmer_id')"
+        ) == 1
+      }
     }
 
     @Test("a predict that ends its process is answered after one retry, and the worker is replaced")

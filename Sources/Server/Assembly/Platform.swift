@@ -59,7 +59,7 @@ package struct Platform: Sendable {
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
     let predictor = Predictor(
       served: served, hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog,
-      definitions: online.visible, clock: clock)
+      definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
 
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,

@@ -209,11 +209,12 @@ package struct PlatformServices: Sendable {
   // MARK: Models
 
   func predict(
-    model: String, version: Int64?, rows: [RequestRow], requestID: String?
+    model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?
   ) async throws -> PredictAnswer {
     try require(.serving)
     return try await predictor.predict(
-      PredictRequest(model: model, version: version, rows: rows, requestID: requestID))
+      PredictRequest(
+        model: model, version: version, rows: rows, requestID: requestID, timeout: timeout))
   }
 
   func servedVersion(of model: String) -> Int64? { served.current[model]?.version }

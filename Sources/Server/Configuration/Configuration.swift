@@ -13,6 +13,7 @@ package struct Configuration: Sendable, Equatable {
   package var warehouse = Warehouse()
   package var blobs = Blobs()
   package var ingest = Ingest()
+  package var serving = Serving()
   package var predictionLog = PredictionLog()
   package var monitoring = Monitoring()
   package var jobs = Jobs()
@@ -70,6 +71,10 @@ package struct Configuration: Sendable, Equatable {
 
   package struct Ingest: Sendable, Equatable {
     package var commitQueueRows = Limits.commitQueueRows
+  }
+
+  package struct Serving: Sendable, Equatable {
+    package var predictTimeout = Span.seconds(30)
   }
 
   package struct PredictionLog: Sendable, Equatable {

@@ -83,6 +83,10 @@ extension Setting {
     .integer(
       "ingest.commit_queue_rows", \.ingest.commitQueueRows, 1_000...10_000_000,
       "Rows that wait for the next commit before senders are slowed down."),
+    .span(
+      "serving.predict_timeout", \.serving.predictTimeout,
+      "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
+    ),
     .integer(
       "prediction_log.buffer_rows", \.predictionLog.bufferRows, 100...10_000_000,
       "Predictions that wait to be logged; when it is full the oldest are dropped and counted."),

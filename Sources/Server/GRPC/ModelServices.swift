@@ -6,16 +6,23 @@ import Serving
 import Wire
 
 /// `martlet.v1.Serving` over the platform's services.
-struct ServingService: Martlet_V1_Serving.SimpleServiceProtocol {
+struct ServingService: Martlet_V1_Serving.ServiceProtocol {
   let services: PlatformServices
 
   func predict(
-    request: Martlet_V1_PredictRequest, context: ServerContext
+    request: ServerRequest<Martlet_V1_PredictRequest>, context: ServerContext
+  ) async throws -> ServerResponse<Martlet_V1_PredictResponse> {
+    ServerResponse(
+      message: try await predict(request.message, timeout: Span(timeoutOf: request.metadata)))
+  }
+
+  private func predict(
+    _ request: Martlet_V1_PredictRequest, timeout: Span?
   ) async throws -> Martlet_V1_PredictResponse {
     let answer = try await services.predict(
       model: request.model, version: request.version == 0 ? nil : request.version,
       rows: request.rows.map(requestRow),
-      requestID: request.requestID.isEmpty ? nil : request.requestID)
+      requestID: request.requestID.isEmpty ? nil : request.requestID, timeout: timeout)
     var response = Martlet_V1_PredictResponse()
     response.requestID = answer.requestID
     response.model = answer.model
@@ -129,13 +136,6 @@ struct RegistryService: Martlet_V1_Registry.SimpleServiceProtocol {
       try await services.catalog.promote(
         model: found.model, version: found.version, who: "api", why: request.why))
   }
-}
-
-/// `grpc.health.v1.Health`: the whole platform and each of its services are serving while the server runs.
-struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
-  let names: Set<String>
-
-  func check(
 
   func archive(
     request: Martlet_V1_ArchiveRequest, context: ServerContext
@@ -145,6 +145,13 @@ struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
       try await services.catalog.archive(
         model: found.model, version: found.version, who: "api", why: request.why))
   }
+}
+
+/// `grpc.health.v1.Health`: the whole platform and each of its services are serving while the server runs.
+struct HealthService: Grpc_Health_V1_Health.SimpleServiceProtocol {
+  let names: Set<String>
+
+  func check(
     request: Grpc_Health_V1_HealthCheckRequest, context: ServerContext
   ) async throws -> Grpc_Health_V1_HealthCheckResponse {
     guard request.service.isEmpty || names.contains(request.service) else {

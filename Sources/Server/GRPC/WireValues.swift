@@ -1,5 +1,6 @@
 import Core
 import Features
+import GRPCCore
 import SwiftProtobuf
 import Wire
 
@@ -39,6 +40,24 @@ extension Timestamp {
     let seconds = floorMultiple(microseconds, 1_000_000) / 1_000_000
     return Google_Protobuf_Timestamp(
       seconds: seconds, nanos: Int32((microseconds - seconds * 1_000_000) * 1_000))
+  }
+}
+
+extension Span {
+  /// The time that a caller gave its call: at most eight digits and a unit (the gRPC protocol's `grpc-timeout`).
+  init?(timeoutOf metadata: Metadata) {
+    guard let text = metadata[stringValues: "grpc-timeout"].first(where: { _ in true }),
+      let unit = text.last, text.count <= 9, let number = Int64(text.dropLast()), number >= 0
+    else { return nil }
+    switch unit {
+    case "H": self = .hours(number)
+    case "M": self = .minutes(number)
+    case "S": self = .seconds(number)
+    case "m": self = .milliseconds(number)
+    case "u": self = Span(microseconds: number)
+    case "n": self = Span(microseconds: number / 1_000)
+    default: return nil
+    }
   }
 }
 

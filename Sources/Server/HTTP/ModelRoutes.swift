@@ -45,7 +45,7 @@ struct ModelRoutes {
       let body = try await request.json()
       let answer = try await services.predict(
         model: context.name("model"), version: body["version"]?.int, rows: rows(body),
-        requestID: body["request_id"]?.string)
+        requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]))
       return JSONResponse.bytes(PredictionJSON.answer(answer))
     }
     router.post("models/:model/train") { request, context in
@@ -63,6 +63,15 @@ struct ModelRoutes {
       let report = try await services.monitor.run(model: context.name("model"), window: window)
       return JSONResponse.ok(drift(report))
     }
+  }
+
+  private func timeout(_ json: JSON?) throws -> Span? {
+    guard let json, json != .null else { return nil }
+    guard let milliseconds = json.int, milliseconds > 0, milliseconds <= Int64(Int32.max) else {
+      throw PlatformError(
+        .invalidArgument, "'timeout_ms' must be a whole number above 0, not \(json.text)")
+    }
+    return .milliseconds(milliseconds)
   }
 
   /// Rows as `{"rows": […]}`, or one row as `{"entities": {…}, "inputs": {…}}`.

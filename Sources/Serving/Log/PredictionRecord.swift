@@ -7,7 +7,8 @@ package struct PredictionRecord: Sendable {
   package var model: ModelDefinition
   /// Of the project, for the key columns.
   package var entities: [EntityDefinition]
-  package var version: ServedModel
+  /// Nil where the prediction failed before one was found.
+  package var version: ServedModel?
   package var route: String
   package var row: RequestRow
   /// Nil where the prediction failed before it was read.
@@ -18,7 +19,7 @@ package struct PredictionRecord: Sendable {
   package var latency: PredictLatency
 
   package init(
-    requestID: String, model: ModelDefinition, entities: [EntityDefinition], version: ServedModel,
+    requestID: String, model: ModelDefinition, entities: [EntityDefinition], version: ServedModel?,
     route: String, row: RequestRow, vector: FeatureVector?, value: Double?, error: String?,
     time: Timestamp, latency: PredictLatency
   ) {
@@ -44,6 +45,9 @@ enum PredictionLogTable {
     func text(_ name: String, _ value: (PredictionRecord) -> String) -> Column {
       Column(name: name, values: .string(records.map(value)))
     }
+    func textOrNull(_ name: String, _ value: (PredictionRecord) -> String?) -> Column {
+      Column(name: name, type: .string, records.map { value($0).map { .string($0) } ?? .null })
+    }
     func number(_ name: String, _ value: (PredictLatency) -> Int) -> Column {
       Column(name: name, values: .int64(records.map { Int64(value($0.latency)) }))
     }
@@ -51,17 +55,15 @@ enum PredictionLogTable {
       columns: [
         text("request_id") { $0.requestID },
         text("model_id") { $0.model.name },
-        text("model_version") { String($0.version.version) },
-        text("stage") { $0.version.artifact.stage.rawValue },
+        textOrNull("model_version") { $0.version.map { String($0.version) } },
+        textOrNull("stage") { $0.version?.artifact.stage.rawValue },
         text("route") { $0.route },
         text("entity_keys") { entityKeys($0) },
         text("model_inputs") { inputs($0) },
         Column(
           name: "model_result", type: .double,
           records.map { $0.value.map { .double($0) } ?? .null }),
-        Column(
-          name: "model_error", type: .string,
-          records.map { $0.error.map { .string($0) } ?? .null }),
+        textOrNull("model_error") { $0.error },
         Column(name: "event_datetime", values: .timestamp(records.map(\.time.microseconds))),
         number("hydrate_us") { $0.hydrate },
         number("queue_us") { $0.queue },
@@ -87,10 +89,10 @@ enum PredictionLogTable {
 
   /// `[{"name":…,"value":…,"status":…,"event_timestamp":…}, …]` in the order of the vector.
   private static func inputs(_ record: PredictionRecord) -> String {
-    guard let vector = record.vector else { return "[]" }
+    guard let vector = record.vector, let version = record.version else { return "[]" }
     var json = JSONText()
     json.open("[")
-    for (name, feature) in zip(record.version.featureNames, vector.values) {
+    for (name, feature) in zip(version.featureNames, vector.values) {
       json.separate()
       json.open("{")
       json.member("name", .string(name))
