@@ -255,6 +255,14 @@ struct ConfigurationTests {
     }
   }
 
+  @Test("the reference page is the one that the table of settings makes")
+  func referencePage() throws {
+    let root = ConfigurationFolder.fixtures.deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
+    let page = root.appendingPathComponent("docs/reference/configuration.md")
+    #expect(try String(contentsOf: page, encoding: .utf8) == ConfigurationReport.reference)
+  }
+
   @Test("the reference page and the report name every setting")
   func reference() throws {
     let report = try ConfigurationFolder().load().report
