@@ -268,7 +268,8 @@ struct OpenShop {
     #expect(found.vectors.count == 1)
   }
 
-  @Test func `a row of a model may name what the model's older versions do not read`() async throws {
+  @Test func `a row of a model may name what the model's older versions do not read`() async throws
+  {
     let shop = try await OpenShop()
     let vector = [
       ModelFeature(

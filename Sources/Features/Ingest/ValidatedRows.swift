@@ -23,7 +23,8 @@ package struct ValidatedRows: Sendable {
 
   package init(
     source: SourceDefinition, columns: [Column], eventTimestamps: [Int64], eventIDs: [String],
-    places: RowPlaces? = nil, idsCanRepeat: Bool = true, quarantined: [QuarantinedRecord] = [], faults: [String: Int] = [:],
+    places: RowPlaces? = nil, idsCanRepeat: Bool = true, quarantined: [QuarantinedRecord] = [],
+    faults: [String: Int] = [:],
     unknownFields: Int = 0
   ) {
     self.source = source

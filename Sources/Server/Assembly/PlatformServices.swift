@@ -149,7 +149,8 @@ package struct PlatformServices: Sendable {
     guard client.utf8.count <= Limits.clientIDCharacters else {
       throw PlatformError(
         .invalidArgument,
-        "the client's name is longer than \(Limits.clientIDCharacters) characters; give it a shorter one")
+        "the client's name is longer than \(Limits.clientIDCharacters) characters; give it a shorter one"
+      )
     }
     guard sequence <= UInt64(Int64.max - Int64(Limits.pushRows)) else {
       throw PlatformError(

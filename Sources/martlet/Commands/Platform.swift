@@ -9,7 +9,8 @@ struct UpCommand: AsyncParsableCommand {
     discussion: "EXAMPLE\n  MARTLET_SERVER_HTTP_PORT=0 martlet up --roles serving,monitoring")
 
   @OptionGroup var options: CommonOptions
-  @Option(help: "What it does: serving, monitoring, orchestrator, with commas between (default: all).")
+  @Option(
+    help: "What it does: serving, monitoring, orchestrator, with commas between (default: all).")
   var roles: String?
 
   func run() async throws {
