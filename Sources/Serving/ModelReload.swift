@@ -24,6 +24,8 @@ package final class ModelReload: Service, Sendable {
     /// What the registry wants to serve, by model.
     var wanted: [String: Int64] = [:]
     var metrics: [String: ModelMetrics] = [:]
+    /// Why the version in production does not serve yet, by model.
+    var failures: [String: String] = [:]
   }
 
   private let snapshot: Published<Snapshot>
@@ -49,6 +51,9 @@ package final class ModelReload: Service, Sendable {
 
   /// What answers now, by model.
   package var current: [String: ServedModel] { table.withLock { $0.production } }
+
+  /// Why the version in production could not be loaded at the last try; nil where it could or is still on its way.
+  package func failure(of model: String) -> String? { table.withLock { $0.failures[model] } }
 
   /// True once every version that is in production is loaded.
   package var isReady: Bool {
@@ -79,6 +84,7 @@ package final class ModelReload: Service, Sendable {
     let (new, gone) = table.withLock { table in
       let new = production.filter { table.wanted[$0.model] != $0.version }
       table.wanted = Dictionary(production.map { ($0.model, $0.version) }) { first, _ in first }
+      for version in new { table.failures[version.model] = nil }
       let gone = table.production.values.filter { table.wanted[$0.key.model] == nil }
       for served in gone { table.production[served.key.model] = nil }
       return (new, gone)
@@ -106,6 +112,8 @@ package final class ModelReload: Service, Sendable {
         log.error(
           "cannot load a version; what served before goes on serving: \(error)",
           metadata: ["model": "\(version.model)", "version": "\(version.version)"])
+        let message = "\(error)"
+        table.withLock { $0.failures[version.model] = message }
         try? await clock.sleep(pause)
         pause = min(Self.longestPause, Span(microseconds: pause.microseconds * 2))
       }
@@ -123,15 +131,19 @@ package final class ModelReload: Service, Sendable {
   /// Puts a loaded version in front; the one before it finishes what it has and goes.
   private func swapIn(_ version: ModelVersion) {
     let new = served(version)
-    let old = table.withLock { table -> ModelKey? in
+    let (isIn, old) = table.withLock { table -> (Bool, ModelKey?) in
       table.extras.removeAll { $0.key == new.key }
-      guard table.wanted[version.model] == version.version else { return new.key }
+      guard table.wanted[version.model] == version.version else { return (false, new.key) }
+      table.failures[version.model] = nil
       let old = table.production[version.model]?.key
       table.production[version.model] = new
-      return old == new.key ? nil : old
+      return (true, old == new.key ? nil : old)
     }
-    log.info(
-      "a version serves", metadata: ["model": "\(version.model)", "version": "\(version.version)"])
+    if isIn {
+      log.info(
+        "a version serves",
+        metadata: ["model": "\(version.model)", "version": "\(version.version)"])
+    }
     if let old { host.unload(old) }
   }
 

@@ -97,6 +97,8 @@ package struct WorkerRoster: Sendable {
     var idleSince: Span
     /// Not started again once its process is gone.
     var retired = false
+    /// The process was lost with a prediction or a load: the version's fault, not the place's.
+    var lostToVersion = false
     var memory = 0
 
     var isReady: Bool { machine?.state == .ready }
@@ -110,6 +112,7 @@ package struct WorkerRoster: Sendable {
     var losses = 0
     /// To be dropped as soon as nothing of it waits or runs.
     var leaving = false
+    var suspension = Suspension()
   }
 
   package let configuration: WorkerConfiguration
@@ -143,7 +146,10 @@ package struct WorkerRoster: Sendable {
     }
     switch item.task {
     case .predict(let key, _):
-      guard models[key] != nil else { return [.answer(item, .failure(Self.notLoaded(key)))] }
+      guard let model = models[key] else { return [.answer(item, .failure(Self.notLoaded(key)))] }
+      if let refusal = model.suspension.refusal(of: key, now: now) {
+        return [.answer(item, .failure(refusal))]
+      }
       if let index = slots.firstIndex(where: { $0.isReady && $0.loaded.contains(key) }) {
         return send([item], to: index, now: now)
       }
@@ -216,6 +222,7 @@ package struct WorkerRoster: Sendable {
       slots[index].toUnload.removeAll { $0 == key }
       slots[index].loaded.remove(key)
     case (.items, .success(let result)):
+      if let key = flight.predicted { models[key]?.suspension.end() }
       effects += answers(to: flight, result, from: worker)
     case (.items, .failure(let fault)):
       effects += failed(flight, fault, at: index)
@@ -306,7 +313,7 @@ package struct WorkerRoster: Sendable {
     if let key = slots[index].toUnload.first {
       return send(.unload(key), to: index, deadline: now + configuration.loadTimeout, now: now)
     }
-    if let artifact = nextToLoad(index) {
+    if let artifact = nextToLoad(index, now: now) {
       return send(.load(artifact), to: index, deadline: now + configuration.loadTimeout, now: now)
     }
     switch slots[index].role {

@@ -82,9 +82,12 @@ extension WorkerRoster {
     return true
   }
 
-  func nextToLoad(_ index: Int) -> ModelArtifact? {
+  /// The first version that the worker lacks and that is not held back.
+  func nextToLoad(_ index: Int, now: Span) -> ModelArtifact? {
     let slot = slots[index]
-    let key = slot.assigned.first { !slot.loaded.contains($0) }
+    let key = slot.assigned.first { key in
+      !slot.loaded.contains(key) && models[key]?.suspension.refusal(of: key, now: now) == nil
+    }
     return key.flatMap { models[$0]?.artifact }
   }
 
@@ -102,14 +105,17 @@ extension WorkerRoster {
   ) -> [Effect] {
     guard models[key] != nil else { return [] }
     if models[key]?.waiting.isEmpty == false { return drop(key, because: fault.error) }
-    // It could be loaded before: the process is started anew, later and later, until it can again.
+    // It could be loaded before: it is tried again, later and later, while the others are served.
     return [.warn("cannot load \(key) again: \(fault.error)")]
-      + handle(.end(.notLoading, expected: false), at: index, now: now)
+      + suspend(key, because: .notLoading, now: now)
   }
 
   /// A worker was lost while it loaded: twice is enough when somebody waits.
-  mutating func loadLost(_ key: ModelKey, because error: PlatformError) -> [Effect] {
-    guard let assignment = models[key], !assignment.waiting.isEmpty else { return [] }
+  mutating func loadLost(
+    _ key: ModelKey, because error: PlatformError, _ reason: WorkerStateMachine.Reason, now: Span
+  ) -> [Effect] {
+    guard let assignment = models[key] else { return [] }
+    guard !assignment.waiting.isEmpty else { return suspend(key, because: reason, now: now) }
     models[key]?.losses += 1
     return assignment.losses + 1 < 2 ? [] : drop(key, because: error)
   }

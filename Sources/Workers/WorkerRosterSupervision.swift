@@ -81,7 +81,7 @@ extension WorkerRoster {
   }
 
   private static func late(_ item: WorkItem, _ verb: String) -> PlatformError {
-    let allowed = item.deadline - item.queuedAt
+    let allowed = Span.milliseconds((item.deadline - item.queuedAt).microseconds / 1_000)
     return PlatformError(
       .deadlineExceeded,
       "\(item.name) \(verb) for longer than the \(allowed) it was given; allow more time, or more "
@@ -130,7 +130,7 @@ extension WorkerRoster {
       case .kill(let why):
         reason = why
         effects.append(.kill(worker, why))
-      case .lost: effects += lost(index, worker, reason)
+      case .lost: effects += lost(index, worker, reason, now: now)
       case .release(let expected):
         effects += release(index, worker, expected, reason, now: now)
       }
@@ -139,14 +139,14 @@ extension WorkerRoster {
   }
 
   private mutating func warm(_ index: Int, now: Span) -> [Effect] {
-    if let artifact = nextToLoad(index) {
+    if let artifact = nextToLoad(index, now: now) {
       return send(.load(artifact), to: index, deadline: now + configuration.loadTimeout, now: now)
     }
     return handle(.warmed, at: index, now: now)
   }
 
   private mutating func lost(
-    _ index: Int, _ worker: WorkerID, _ reason: WorkerStateMachine.Reason
+    _ index: Int, _ worker: WorkerID, _ reason: WorkerStateMachine.Reason, now: Span
   ) -> [Effect] {
     guard let flight = slots[index].flight else { return [] }
     slots[index].flight = nil
@@ -156,9 +156,15 @@ extension WorkerRoster {
         context: ["worker": worker.description], retryable: true)
     }
     switch flight.work {
-    case .items: return retry(flight.items, because: error(flight.items.first?.name ?? "a task"))
+    case .items:
+      let retried = retry(flight.items, because: error(flight.items.first?.name ?? "a task"))
+      guard let key = flight.predicted else { return retried }
+      slots[index].lostToVersion = true
+      return retried + suspend(key, because: reason, now: now)
     case .load(let artifact):
-      return loadLost(artifact.key, because: error("loading \(artifact.key)"))
+      slots[index].lostToVersion = models[artifact.key]?.waiting.isEmpty == true
+      return loadLost(
+        artifact.key, because: error("loading \(artifact.key)"), reason, now: now)
     case .unload: return []
     }
   }
@@ -174,6 +180,11 @@ extension WorkerRoster {
     slots[index].memory = 0
     slots[index].startAt = now
     if expected || slots[index].retired { return [] }
+    if slots[index].lostToVersion {
+      // The others that it served are needed again at once; the version that ended it is held back.
+      slots[index].lostToVersion = false
+      return [.restarted(worker, reason)]
+    }
     let stable = now - slots[index].spawnedAt > configuration.backoff.stableAfter
     slots[index].failures = stable ? 1 : slots[index].failures + 1
     slots[index].startAt =

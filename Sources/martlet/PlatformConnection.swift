@@ -17,6 +17,9 @@ struct PlatformConnection: Sendable {
   let address: String
   private let token: String?
 
+  /// How long a command waits for a platform that holds the data directory to say where it is.
+  private static let starting = Duration.seconds(15)
+
   /// Runs `body` connected to a platform.
   static func with<Result: Sendable>(
     _ options: CommonOptions,
@@ -27,9 +30,26 @@ struct PlatformConnection: Sendable {
     if let address = options.server ?? RunningPlatform.find(configuration)?.httpAddress {
       return try await body(PlatformConnection(address: address, token: token))
     }
-    return try await Platform.runEmbedded(configuration) { address in
-      try await body(PlatformConnection(address: address, token: token))
+    do {
+      return try await Platform.runEmbedded(configuration) { address in
+        try await body(PlatformConnection(address: address, token: token))
+      }
+    } catch let error as PlatformError where error.context["pid"] != nil {
+      // A platform that has just been started holds the data directory before it can be found.
+      let address = try await found(configuration, orElse: error)
+      return try await body(PlatformConnection(address: address, token: token))
     }
+  }
+
+  private static func found(
+    _ configuration: Configuration, orElse error: PlatformError
+  ) async throws -> String {
+    let end = ContinuousClock.now + starting
+    while ContinuousClock.now < end {
+      if let platform = RunningPlatform.find(configuration) { return platform.httpAddress }
+      try await Task.sleep(for: .milliseconds(50))
+    }
+    throw error
   }
 
   func get(_ path: String) async throws -> JSON {

@@ -172,6 +172,54 @@ struct WorkersRosterTests {
     #expect(code(house, item) == .unavailable)
   }
 
+  @Test("a version that ends its workers is held back, and the others are served on at once")
+  func suspends() {
+    // One worker serves both versions.
+    let house = House(workers: 2)
+    _ = house.serve(1)
+    house.assign(2)
+    house.answer(house.spawned[0])
+    let bad = house.predict(2)
+    house.take(house.roster.closed(house.spawned[0], now: house.now))
+    #expect(house.spawned.count == 2, "no back-off for the sake of the healthy version")
+    house.hello(house.spawned[1])
+    for _ in 0..<2 { house.answer(house.spawned[1]) }
+    #expect(house.flights[house.spawned[1]]?.items.map(\.id) == [bad], "the same task once more")
+    house.take(house.roster.closed(house.spawned[1], now: house.now))
+    #expect(code(house, bad) == .unavailable, "a second loss is told")
+    let last = house.predict(2)
+    house.hello(house.spawned[2])
+    for _ in 0..<2 { house.answer(house.spawned[2]) }
+    #expect(house.flights[house.spawned[2]]?.items.map(\.id) == [last])
+    let waiting = house.predict(2)
+    house.take(house.roster.closed(house.spawned[2], now: house.now))
+    #expect(code(house, last) == .unavailable && code(house, waiting) == .unavailable)
+    house.hello(house.spawned[3])
+    house.answer(house.spawned[3])
+    let refused = house.predict(2)
+    guard case .failure(let refusal)? = house.answers[refused] else {
+      Issue.record("it was not held back")
+      return
+    }
+    #expect(refusal.retryAfter == .seconds(1) && refusal.message.contains("is held back"))
+    let good = house.predict(1)
+    house.answer(house.spawned[3])
+    #expect(isAnswered(house, good), "the others are served before it is loaded again")
+    house.pass(.seconds(1))
+    let load = house.flights[house.spawned[3]]?.work
+    if case .load(let artifact)? = load {
+      #expect(artifact.key == House.key(2))
+    } else {
+      Issue.record("it is not loaded again")
+    }
+    house.answer(house.spawned[3])
+    let trial = house.predict(2)
+    house.answer(house.spawned[3])
+    #expect(isAnswered(house, trial))
+    let next = house.predict(2)
+    #expect(house.flights[house.spawned[3]]?.items.map(\.id) == [next])
+  }
+
   @Test("a lost worker is replaced after its back-off and loads what it served")
   func replaces() {
     let house = House()

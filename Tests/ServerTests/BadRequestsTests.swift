@@ -200,7 +200,7 @@ extension WholeProgram {
     @Test(
       "over gRPC a refused history read says why, as REST does",
       arguments: [
-        (["activity.events_8d"], "customer_id,at\n", "activity.events_8d"),
+        (["activity.events_8d"], "customer_id,at\n7,2026-03-01T00:00:00Z\n", "'events_8d'"),
         (["activity.events_7d"], "customer_id,at\n7,yesterday\n", "'yesterday'"),
         (["activity.events_7d"], "customer_id\n7\n", "'at'"),
         ([], "customer_id,at\n7,2026-03-01T00:00:00Z\n", "no features"),

@@ -90,6 +90,28 @@ extension WholeProgram {
       }
     }
 
+    @Test("a platform does what its roles say, and says which role is missing for the rest")
+    func roles() async throws {
+      let environment = ["MARTLET_ROLES": "monitoring"]
+      let models = [ShopProject.model("churn", "constant")]
+      try await ShopProject.with(models: models, environment: environment) { platform in
+        let rest = platform.rest
+        try await ShopProject.feed(rest)
+        for (call, role) in [("train", "orchestrator"), ("predict", "serving")] {
+          let answer = try await rest.post(
+            "/api/v1/models/churn/\(call)", #"{"rows": [{"customer_id": 5}]}"#)
+          #expect(answer.status == 412, "\(answer)")
+          #expect(answer.error.contains("role '\(role)'"), "\(answer)")
+          #expect(answer.error.contains("martlet up --roles monitoring,\(role)"), "\(answer)")
+        }
+        let read = try await rest.online(["activity.events_7d"], #"{"customer_id": 5}"#)
+        #expect(read.first?.int != nil, "features are read in every role: \(read)")
+        let refused = try await platform.martlet("up", "--roles", "serving,ingest")
+        #expect(
+          refused.status != 0 && refused.errors.contains("'roles' has 'ingest'"), "\(refused)")
+      }
+    }
+
     @Test("an online snapshot that cannot be written at the end is logged, and costs no event")
     func lastSnapshotFails() async throws {
       try await ShopProject.with { platform in

@@ -102,7 +102,7 @@ extension WholeProgram {
       #expect(error?.code == .deadlineExceeded, "\(error as Any)")
       try await waitUntil("the platform gave up, too") {
         try await platform.rest.count(
-          "SELECT count(*) FROM model_logs WHERE request_id = 'impatient' AND contains(model_error, 'within the 200ms')"
+          "SELECT count(*) FROM model_logs WHERE request_id = 'impatient' AND contains(model_error, 'was not ready within the')"
         ) == 1
       }
       try await Self.expectOthersWork()

@@ -71,6 +71,22 @@ extension DefinitionPlan {
     breakages = Self.retypedColumns(from: before, to: new)
     findBrokenModels(from: before, to: new, models)
     notes += Self.notes(from: before, to: new)
+    notes += Self.removedModels(from: before, to: new, models)
+  }
+
+  private static func removedModels(
+    from old: ProjectDefinition, to new: ProjectDefinition, _ models: [String: [ModelVersion]]
+  ) -> [String] {
+    old.models.compactMap { model in
+      guard new.model(model.name) == nil, let versions = models[model.name], !versions.isEmpty
+      else {
+        return nil
+      }
+      let production = versions.first { $0.stage == .production }
+      return "model '\(model.name)' goes with \(versions.count) registered versions: "
+        + (production.map { "version \($0.version) stops serving; " } ?? "")
+        + "they are archived, and come back when the model is defined again"
+    }
   }
 
   private static func compare(

@@ -38,6 +38,21 @@ package final class CatalogStore: Sendable {
     self.log = log
   }
 
+  /// What SQLite finds wrong with a file of the platform; nil where it is whole.
+  package static func damage(of path: String) -> String? {
+    do {
+      var configuration = GRDB.Configuration()
+      configuration.readonly = true
+      let queue = try DatabaseQueue(path: path, configuration: configuration)
+      let found = try queue.read { try String.fetchAll($0, sql: "PRAGMA quick_check(1)") }
+      return found == ["ok"] ? nil : found.joined(separator: "; ")
+    } catch let error as DatabaseError {
+      return error.message ?? "\(error.resultCode)"
+    } catch {
+      return "\(error)"
+    }
+  }
+
   package func close() throws { try pool.close() }
 
   /// Publishes the changes of other processes until the task is cancelled.

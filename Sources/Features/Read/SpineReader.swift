@@ -41,9 +41,10 @@ package struct SpineReader: Sendable {
           snapshot, zone)
       case .parquet:
         let table = "read_parquet('" + path.replacing("'", with: "''") + "')"
+        let localTimes = try await localTimes(in: table)
         return try typed(
-          try await readTable(table, name), name, localTimes: try await localTimes(in: table),
-          isText: false, time, features, snapshot, zone)
+          try await readTable(table, name), name, localTimes: localTimes, isText: false, time,
+          features, snapshot, zone)
       case .jsonl:
         throw PlatformError(
           .invalidArgument, "a spine is a Parquet or CSV file, \(name) is JSON lines; convert it")
@@ -185,9 +186,10 @@ package struct SpineReader: Sendable {
 }
 
 extension PlatformError {
-  /// The same error, with a file's path replaced by the name that its owner knows.
+  /// The same error as a fault of the request, with a file's path replaced by the name that its owner knows.
   fileprivate func calling(_ path: String, _ name: String) -> PlatformError {
     var error = self
+    if error.code == .invalidRecord { error.code = .invalidArgument }
     error.message = message.replacing(path, with: name)
     error.cause = cause?.replacing(path, with: name)
     return error

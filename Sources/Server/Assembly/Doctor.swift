@@ -1,3 +1,4 @@
+import Catalog
 import Core
 import DuckDBBackend
 import Foundation
@@ -36,6 +37,8 @@ package enum Doctor {
     return await [
       platform(running), dataDirectory(configuration), definitions(configuration), memory(),
       python(configuration), warehouse(configuration, isRunning: running != nil),
+      database("catalog.sqlite", configuration), database("jobs.sqlite", configuration),
+      blobs(configuration),
       port("server.http_port", configuration.server.httpPort, isOurs: running != nil),
       port("server.grpc_port", configuration.server.grpcPort, isOurs: running != nil),
     ]
@@ -71,7 +74,9 @@ package enum Doctor {
       return Finding(
         name: "data.directory", verdict: .bad,
         what: "\(path) cannot be written: \(error.localizedDescription)",
-        advice: "change its permissions, or set data.directory to a folder of yours")
+        advice: isFull(error)
+          ? "make room, or set data.directory to a larger disk"
+          : "change its permissions, or set data.directory to a folder of yours")
     }
   }
 
@@ -153,6 +158,39 @@ package enum Doctor {
         name: "warehouse", verdict: .bad, what: "\(error)",
         advice: "end the process that holds it, or restore the file from a copy")
     }
+  }
+
+  private static func isFull(_ error: any Error) -> Bool {
+    (error as? CocoaError)?.code == .fileWriteOutOfSpace
+  }
+
+  /// A database of the platform; SQLite may be read while another process writes it.
+  private static func database(_ name: String, _ configuration: Configuration) -> Finding {
+    let path = configuration.data.directory + "/" + name
+    guard FileManager.default.fileExists(atPath: path) else {
+      return Finding(
+        name: name, verdict: .note, what: "\(path) will be made at the first start", advice: "")
+    }
+    if let damage = CatalogStore.damage(of: path) {
+      return Finding(
+        name: name, verdict: .bad, what: "\(path) is damaged: \(damage)",
+        advice: "restore the file from a copy")
+    }
+    return Finding(name: name, verdict: .good, what: "\(path) is whole", advice: "")
+  }
+
+  private static func blobs(_ configuration: Configuration) -> Finding {
+    let path = configuration.data.directory + "/blobs"
+    guard FileManager.default.fileExists(atPath: path) else {
+      return Finding(
+        name: "blobs", verdict: .note, what: "\(path) will be made at the first start", advice: "")
+    }
+    guard FileManager.default.isWritableFile(atPath: path) else {
+      return Finding(
+        name: "blobs", verdict: .bad, what: "\(path) cannot be written",
+        advice: "change its permissions")
+    }
+    return Finding(name: "blobs", verdict: .good, what: "\(path) is writable", advice: "")
   }
 
   private static func port(_ setting: String, _ port: Int, isOurs: Bool) -> Finding {

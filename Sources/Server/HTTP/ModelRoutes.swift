@@ -93,6 +93,7 @@ struct ModelRoutes {
   private func model(_ name: String, _ snapshot: Snapshot) -> JSON {
     .object([
       "name": .string(name), "serving": services.servedVersion(of: name).map { .int($0) } ?? .null,
+      "load_error": services.served.failure(of: name).map { .string($0) } ?? .null,
       "versions": .array((snapshot.models[name] ?? []).map(version)),
     ])
   }

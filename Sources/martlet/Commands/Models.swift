@@ -79,12 +79,13 @@ struct ModelsCommand: AsyncParsableCommand {
       for model in answer["models"]?.array ?? [] {
         let versions = model["versions"]?.array ?? []
         if versions.isEmpty {
-          rows.append([model["name"]?.string ?? "", "", "not trained", "", ""])
+          rows.append([model["name"]?.string ?? "", "", "not trained", "", "", ""])
         }
         for version in versions {
           rows.append([
             model["name"]?.string ?? "", version["version"]?.text ?? "",
-            version["stage"]?.string ?? "", VersionText.metrics(version),
+            version["stage"]?.string ?? "", Self.serving(version, of: model),
+            VersionText.metrics(version),
             version["created_at"]?.string ?? "",
           ])
         }
@@ -92,7 +93,13 @@ struct ModelsCommand: AsyncParsableCommand {
       print(
         rows.isEmpty
           ? "no models are defined"
-          : Terminal.table(["model", "version", "stage", "metrics", "created"], rows))
+          : Terminal.table(["model", "version", "stage", "serves", "metrics", "created"], rows))
+    }
+
+    private static func serving(_ version: JSON, of model: JSON) -> String {
+      if model["serving"] == version["version"] { return "yes" }
+      guard version["stage"]?.string == "production" else { return "" }
+      return model["load_error"]?.string == nil ? "loading" : "cannot be loaded"
     }
   }
 
@@ -155,11 +162,30 @@ struct ModelsCommand: AsyncParsableCommand {
   static func move(_ call: Transition) async throws {
     let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
     let body = JSON.object(["who": .string(user), "why": .string(call.why)])
-    let answer = try await PlatformConnection.with(call.options) {
-      try await $0.post(
+    let (answer, note) = try await PlatformConnection.with(call.options) { platform in
+      let answer = try await platform.post(
         "/api/v1/models/\(call.model.urlEscaped)/versions/\(call.version)/\(call.to)", body)
+      guard call.to == "promote" else { return (answer, nil as String?) }
+      return (answer, try await serving(call, platform))
     }
     print(call.options.json ? answer.text : VersionText.line(answer))
+    if let note { Terminal.complain(note) }
+  }
+
+  /// Waits a while for the promoted version to serve; what stands in its way, nil where nothing does.
+  private static func serving(
+    _ call: Transition, _ platform: PlatformConnection
+  ) async throws -> String? {
+    for _ in 0..<40 {
+      let model = try await platform.get("/api/v1/models/\(call.model.urlEscaped)")
+      if model["serving"]?.int == Int64(call.version) { return nil }
+      let now = model["serving"]?.int.map { "version \($0) goes on serving" } ?? "none serves"
+      if let error = model["load_error"]?.string {
+        return "it cannot be loaded and is tried again; meanwhile \(now): \(error)"
+      }
+      try await Task.sleep(for: .milliseconds(250))
+    }
+    return "it is still being loaded; `martlet models list` tells when it serves"
   }
 }
 
@@ -226,6 +252,11 @@ struct DriftCommand: AsyncParsableCommand {
       try await $0.post("/api/v1/models/\(model.urlEscaped)/drift\(query)")
     }
     if options.json { return print(answer.text) }
+    if answer["rows"]?.int == 0 {
+      return print(
+        "\(model) version \(answer["version"]?.text ?? "") made no predictions in the window: there is nothing to compare"
+      )
+    }
     print(
       "\(model) version \(answer["version"]?.text ?? ""): \(answer["rows"]?.text ?? "0") predictions, drift score "
         + Terminal.rounded(answer["score"]?.number ?? 0, 3))

@@ -4,6 +4,7 @@ import Core
 import Foundation
 import NIOCore
 import Server
+import Synchronization
 
 struct SimulateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -55,12 +56,13 @@ struct SimulateCommand: AsyncParsableCommand {
       return report(try await feed(simulator) { try sink.take($0) })
     }
     let start = ContinuousClock.now
-    let total = try await PlatformConnection.with(options) { platform in
+    let (total, taken) = try await PlatformConnection.with(options) { platform in
       let sink = PlatformSink(
         platform: platform, connections: connections, rate: rate, moveClock: moveClock)
-      return try await feed(simulator) { try await sink.take($0) }
+      let total = try await feed(simulator) { try await sink.take($0) }
+      return (total, sink.taken.sum)
     }
-    report(total, seconds: (ContinuousClock.now - start).inSeconds)
+    report(total, taken, seconds: (ContinuousClock.now - start).inSeconds)
   }
 
   private func simulatorOptions() throws -> ShopSimulator.Options {
@@ -109,11 +111,13 @@ struct SimulateCommand: AsyncParsableCommand {
     }
   }
 
-  private func report(_ total: Total, seconds: Double? = nil) {
+  private func report(_ total: Total, _ taken: Taken = Taken(), seconds: Double? = nil) {
     if options.json {
       let fields: KeyValuePairs<String, JSON> = [
         "days": .int(Int64(total.days)), "next_day": .int(Int64(total.lastDay + 1)),
         "events": .int(Int64(total.events)), "outcomes": .int(Int64(total.outcomes)),
+        "stored": .int(taken.stored), "known": .int(taken.known),
+        "quarantined": .int(taken.quarantined),
         "files": .int(Int64(total.files)), "end": .string(total.end.description),
         "seconds": seconds.map { .double($0) } ?? .null,
       ]
@@ -125,6 +129,9 @@ struct SimulateCommand: AsyncParsableCommand {
       text += String(
         format: ", %.1f s (%@ events/s)", seconds,
         Terminal.grouped(Int64(Double(total.events) / max(seconds, 0.001))))
+      text += "; \(Terminal.grouped(taken.stored)) stored"
+      if taken.known > 0 { text += ", \(Terminal.grouped(taken.known)) known already" }
+      if taken.quarantined > 0 { text += ", \(Terminal.grouped(taken.quarantined)) in quarantine" }
     }
     print(text)
   }
@@ -136,12 +143,34 @@ extension Duration {
   }
 }
 
+/// What became of the records that were sent.
+private struct Taken: Sendable {
+  var stored: Int64 = 0
+  var known: Int64 = 0
+  var quarantined: Int64 = 0
+}
+
+private final class TakenSum: Sendable {
+  private let total = Mutex(Taken())
+
+  var sum: Taken { total.withLock { $0 } }
+
+  func add(_ receipt: JSON) {
+    total.withLock { total in
+      total.stored += receipt["accepted"]?.int ?? 0
+      total.known += receipt["duplicates"]?.int ?? 0
+      total.quarantined += receipt["quarantined"]?.int ?? 0
+    }
+  }
+}
+
 /// Pushes a day's records, several batches at once, and uploads the branch's file beside them.
 private struct PlatformSink: Sendable {
   let platform: PlatformConnection
   let connections: Int
   let rate: Int?
   let moveClock: Bool
+  let taken = TakenSum()
 
   private static let batch = 500
 
@@ -175,14 +204,15 @@ private struct PlatformSink: Sendable {
 
   private func push(_ lines: ArraySlice<String>, to source: String) async throws {
     guard !lines.isEmpty else { return }
-    _ = try await platform.push(lines, to: source)
+    taken.add(try await platform.push(lines, to: source))
   }
 
   private func upload(_ day: ShopSimulator.Day) async throws {
     let text = ([ShopSimulator.branchHeader] + day.branchRows).joined(separator: "\n") + "\n"
-    _ = try await platform.post(
-      "/api/v1/sources/events/files?name=branch-\(day.number).csv",
-      body: .bytes(ByteBuffer(string: text)))
+    taken.add(
+      try await platform.post(
+        "/api/v1/sources/events/files?name=branch-\(day.number).csv",
+        body: .bytes(ByteBuffer(string: text))))
   }
 }
 

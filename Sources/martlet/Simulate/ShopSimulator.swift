@@ -56,10 +56,14 @@ struct ShopSimulator {
   private var day = 0
   private var eventNumber = 0
   private var late: [String] = []
+  /// Ids of another seed or another time are others.
+  private let idPrefix: String
 
   init(_ options: Options) {
     self.options = options
     random = RandomSource(seed: options.seed)
+    let firstDay = options.start.microseconds / Self.microsecondsPerDay
+    idPrefix = "\(String(options.seed, radix: 36))-\(String(firstDay, radix: 36))-"
     customers = (0..<options.customers).map { _ in newCustomer() }
   }
 
@@ -162,7 +166,7 @@ struct ShopSimulator {
     _ timed: inout [(time: Int64, line: String)], _ result: inout Day
   ) {
     eventNumber += 1
-    let id = "e\(eventNumber)"
+    let id = "\(idPrefix)\(eventNumber)"
     let at = Timestamp(microseconds: time)
     let money = amount.map { String(format: "%.2f", $0) }
     let name = Self.categories[category]
@@ -205,7 +209,7 @@ struct ShopSimulator {
       let checked = dayStart(first + 1)
       let known = dayStart(first + 1 + horizon)
       result.outcomes.append(
-        "{\"outcome_id\":\"o\(index)-\(first)\",\"customer_id\":\(index),\"checked_at\":\"\(checked)\",\"churned\":\(churned),\"known_at\":\"\(known)\"}"
+        "{\"outcome_id\":\"\(idPrefix)\(index)-\(first)\",\"customer_id\":\(index),\"checked_at\":\"\(checked)\",\"churned\":\(churned),\"known_at\":\"\(known)\"}"
       )
     }
     if random.chance(0.08) { customers[index].checks.append(day) }
