@@ -44,6 +44,75 @@ package enum ColumnValues: Sendable, Equatable {
   }
 }
 
+extension ColumnValues {
+  /// Moves the cells out, so that whoever changes them holds them alone: a payload that is bound while
+  /// `self` still refers to it is copied whole at the first change.
+  private mutating func take() -> ColumnValues {
+    let taken = consume self
+    self = .bool([])
+    return taken
+  }
+
+  /// Adds a cell, a zero where `value` is of another type; int64 widens into doubles.
+  ///
+  /// - Returns: whether the value was of the type.
+  fileprivate mutating func append(_ value: Value) -> Bool {
+    switch take() {
+    case .bool(var all):
+      let cell: Bool? = if case .bool(let one) = value { one } else { nil }
+      all.append(cell ?? false)
+      self = .bool(all)
+      return cell != nil
+    case .int64(var all):
+      let cell: Int64? = if case .int64(let one) = value { one } else { nil }
+      all.append(cell ?? 0)
+      self = .int64(all)
+      return cell != nil
+    case .double(var all):
+      let cell: Double? =
+        switch value {
+        case .double(let one): one
+        case .int64(let one): Double(one)
+        default: nil
+        }
+      all.append(cell ?? 0)
+      self = .double(all)
+      return cell != nil
+    case .string(var all):
+      let cell: String? = if case .string(let one) = value { one } else { nil }
+      all.append(cell ?? "")
+      self = .string(all)
+      return cell != nil
+    case .timestamp(var all):
+      let cell: Int64? = if case .timestamp(let one) = value { one.microseconds } else { nil }
+      all.append(cell ?? 0)
+      self = .timestamp(all)
+      return cell != nil
+    }
+  }
+
+  /// Adds all the cells of `other`, which is of the same type.
+  fileprivate mutating func append(contentsOf other: ColumnValues) {
+    switch take() {
+    case .bool(var all):
+      if case .bool(let more) = other { all.append(contentsOf: more) }
+      self = .bool(all)
+    case .int64(var all):
+      if case .int64(let more) = other { all.append(contentsOf: more) }
+      self = .int64(all)
+    case .double(var all):
+      if case .double(let more) = other { all.append(contentsOf: more) }
+      self = .double(all)
+    case .string(var all):
+      if case .string(let more) = other { all.append(contentsOf: more) }
+      self = .string(all)
+    case .timestamp(var all):
+      if case .timestamp(let more) = other { all.append(contentsOf: more) }
+      self = .timestamp(all)
+    }
+  }
+}
+
 extension Array {
   package init(reserving capacity: Int) {
     self.init()
@@ -105,67 +174,15 @@ package struct Column: Sendable, Equatable {
   }
 
   /// Adds a cell; int64 widens into a double column, anything else of another type becomes null.
+  ///
+  /// Amortised O(1): the cells are copied only where somebody else holds them too.
   package mutating func append(_ value: Value, absent: Bool = false) {
     let count = self.count
-    var isNull = false
-    switch (values, value) {
-    case (.bool(var all), .bool(let one)):
-      values = .bool([])
-      all.append(one)
-      values = .bool(all)
-    case (.int64(var all), .int64(let one)):
-      values = .int64([])
-      all.append(one)
-      values = .int64(all)
-    case (.double(var all), .double(let one)):
-      values = .double([])
-      all.append(one)
-      values = .double(all)
-    case (.double(var all), .int64(let one)):
-      values = .double([])
-      all.append(Double(one))
-      values = .double(all)
-    case (.string(var all), .string(let one)):
-      values = .string([])
-      all.append(one)
-      values = .string(all)
-    case (.timestamp(var all), .timestamp(let one)):
-      values = .timestamp([])
-      all.append(one.microseconds)
-      values = .timestamp(all)
-    default:
-      isNull = true
-      appendZero()
-    }
+    let isNull = !values.append(value)
     if isNull || presence != nil {
       if presence == nil { presence = [UInt8](repeating: 0, count: count) }
       presence?.append(
         isNull ? (absent ? Presence.absent : Presence.null).rawValue : Presence.present.rawValue)
-    }
-  }
-
-  private mutating func appendZero() {
-    switch values {
-    case .bool(var all):
-      values = .bool([])
-      all.append(false)
-      values = .bool(all)
-    case .int64(var all):
-      values = .int64([])
-      all.append(0)
-      values = .int64(all)
-    case .double(var all):
-      values = .double([])
-      all.append(0)
-      values = .double(all)
-    case .string(var all):
-      values = .string([])
-      all.append("")
-      values = .string(all)
-    case .timestamp(var all):
-      values = .timestamp([])
-      all.append(0)
-      values = .timestamp(all)
     }
   }
 
@@ -182,38 +199,21 @@ package struct Column: Sendable, Equatable {
     return Column(name: name, values: gathered, presence: presence.map { p in rows.map { p[$0] } })
   }
 
-  /// Adds all the cells of another column of the same type.
+  /// Adds all the cells of another column; those of one of another type become null.
+  ///
+  /// Amortised O(`other.count`).
   package mutating func append(contentsOf other: Column) {
-    let count = self.count
-    switch (values, other.values) {
-    case (.bool(var all), .bool(let more)):
-      values = .bool([])
-      all.append(contentsOf: more)
-      values = .bool(all)
-    case (.int64(var all), .int64(let more)):
-      values = .int64([])
-      all.append(contentsOf: more)
-      values = .int64(all)
-    case (.double(var all), .double(let more)):
-      values = .double([])
-      all.append(contentsOf: more)
-      values = .double(all)
-    case (.string(var all), .string(let more)):
-      values = .string([])
-      all.append(contentsOf: more)
-      values = .string(all)
-    case (.timestamp(var all), .timestamp(let more)):
-      values = .timestamp([])
-      all.append(contentsOf: more)
-      values = .timestamp(all)
-    default:
-      self.append(contentsOf: Column(name: other.name, nulls: other.count, of: type))
-      return
+    guard type == other.type else {
+      return append(contentsOf: Column(name: other.name, nulls: other.count, of: type))
     }
-    if presence != nil || other.presence != nil {
-      var merged = presence ?? [UInt8](repeating: 0, count: count)
-      merged.append(contentsOf: other.presence ?? [UInt8](repeating: 0, count: other.count))
-      presence = merged
+    let count = self.count
+    values.append(contentsOf: other.values)
+    guard presence != nil || other.presence != nil else { return }
+    if presence == nil { presence = [UInt8](repeating: 0, count: count) }
+    if let more = other.presence {
+      presence?.append(contentsOf: more)
+    } else {
+      presence?.append(contentsOf: repeatElement(0, count: other.count))
     }
   }
 
