@@ -59,7 +59,7 @@ package struct SpineReader: Sendable {
   }
 
   private func table(_ path: String, _ format: FileFormat) throws -> String {
-    let text = "'" + path.replacing("'", with: "''") + "'"
+    let text = path.sqlLiteral
     switch format {
     case .parquet: return "read_parquet(\(text))"
     case .csv: return "read_csv(\(text), header = true, all_varchar = true)"
