@@ -13,8 +13,7 @@ package struct LogReader: Sendable {
   ) async throws -> ColumnBatch {
     let inputs = version.features.enumerated().map { index, feature in
       let value = "json_extract_string(model_inputs, '$[\(index)].value')"
-      let typed = feature.type == .string ? value : "TRY_CAST(\(value) AS DOUBLE)"
-      return "\(typed) AS \(quotedName(feature.name))"
+      return "\(typed(value, feature.type)) AS \(EventTable.quoted(feature.name))"
     }
     let sql = """
       SELECT \((inputs + ["model_result AS \(Baseline.predictionName)"]).joined(separator: ", "))
@@ -36,8 +35,14 @@ package struct LogReader: Sendable {
     }
     return collected.withLock { $0 }
   }
-}
 
-private func quotedName(_ name: String) -> String {
-  "\"\(name.replacing("\"", with: "\"\""))\""
+  /// A logged value as the baseline has it: true is 1, a time its microseconds; what is none is null.
+  private func typed(_ value: String, _ type: ColumnType) -> String {
+    switch type {
+    case .string: value
+    case .bool: "CAST(TRY_CAST(\(value) AS BOOLEAN) AS DOUBLE)"
+    case .int64, .double: "TRY_CAST(\(value) AS DOUBLE)"
+    case .timestamp: "CAST(epoch_us(TRY_CAST(\(value) AS TIMESTAMP)) AS DOUBLE)"
+    }
+  }
 }

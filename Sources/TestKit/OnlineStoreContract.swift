@@ -271,6 +271,9 @@ extension OnlineStoreContract {
       .composite([.int64(1), .int64(23)]), .composite([.int64(12), .int64(3)]),
       .composite([.string("1"), .string("23")]), .composite([.string("a|b"), .string("c")]),
       .composite([.string("a"), .string("b|c")]), .string("1|23"), .int64(123), .string("123"),
+      // Texts are compared by their bytes: these look alike.
+      .string("\u{E9}"), .string("e\u{301}"), .composite([.string("\u{E9}"), .int64(1)]),
+      .composite([.string("e\u{301}"), .int64(1)]),
     ]
     let events = keys.enumerated().map { index, key in
       var event = ContractView.event(

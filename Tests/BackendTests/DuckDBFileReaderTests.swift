@@ -63,6 +63,12 @@ struct DuckDBFileReaderCSVTests {
       try scratch.write(text, to: "f.csv"), .csv, columns, required: required)
   }
 
+  @Test func `a doubled quote is one quote, whatever combines with it`() async throws {
+    let file = try await read("x\n\"say \"\"hi\"\"\u{301}\"\n\"\"\"\"\"\"\n", ["x"])
+    let texts = file.texts("x").map { Array(($0 ?? "").utf8) }
+    #expect(texts == ["say \"hi\"\u{301}", "\"\""].map { Array($0.utf8) })
+  }
+
   @Test func `fields come as text and an empty one is null unless it is quoted`() async throws {
     let file = try await read("id,name,x\n1,Ann,\n2,\"\",0.5\n3,,\"\"\n", ["x", "name"])
     #expect(file.texts("name") == ["Ann", "", nil])

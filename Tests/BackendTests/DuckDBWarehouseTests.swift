@@ -256,6 +256,50 @@ struct DuckDBWarehouseTests {
     #expect(try await rowCount(warehouse, "features_table") == 0)
   }
 
+  /// Texts that differ only in how an accent is written, or in what combines with a bar.
+  private static let lookalikes = [
+    "\u{E9}", "e\u{301}", "\u{212B}", "\u{C5}", "A\u{30A}", "a|\u{301}", "a\\\u{301}|", "K",
+    "\u{212A}",
+  ]
+
+  @Test func `the warehouse tells the same texts apart as the keys do`() async throws {
+    let texts = Self.lookalikes + Self.lookalikes
+    #expect(Set(texts.map { EntityKey.string($0) }).count == Self.lookalikes.count)
+    var batch = orderBatch(texts.count)
+    batch.columns[0] = Column(name: "customer", values: .string(texts))
+    try await warehouse.commit(WarehouseCommit(events: [batch]))
+    #expect(
+      try await table(warehouse, "SELECT count(DISTINCT customer) AS n FROM events_orders")["n"]?[0]
+        == .int64(Int64(Self.lookalikes.count)))
+    let (left, right) = ("a.customer", "b.customer")
+    let pairs = try await table(
+      warehouse,
+      "SELECT \(left) AS a, \(right) AS b, \(left) = \(right) AS same FROM events_orders a, events_orders b"
+    )
+    let columns = ["a": pairs["a"], "b": pairs["b"]]
+    let same = try Expression.parse("a = b").evaluate(count: pairs.count) { columns[$0] ?? nil }
+    #expect(pairs.count == texts.count * texts.count && same.values == pairs["same"]?.values)
+  }
+
+  @Test func `the feature table writes keys as the platform does`() async throws {
+    var batch = orderBatch(Self.lookalikes.count)
+    batch.columns[0] = Column(name: "customer", values: .string(Self.lookalikes))
+    try await warehouse.commit(WarehouseCommit(events: [batch]))
+    let view = ViewDefinition(
+      name: "spend", entity: "customer", source: "orders",
+      features: [
+        FeatureDefinition(
+          name: "last_amount", kind: .latest(column: "amount", ttl: nil), type: .double)
+      ])
+    let layout = ViewLayout(
+      view: view, entity: EntityDefinition(name: "customer", key: ["customer"]), source: orders)
+    try await warehouse.publishFeatures([layout])
+    let read = try await table(
+      warehouse, "SELECT entity_id FROM features_table ORDER BY event_timestamp")
+    let written = Self.lookalikes.map { EntityKey.string($0).description }
+    #expect(read["entity_id"]?.values == .string(written))
+  }
+
   @Test func `statements on the writer take parameters and say what failed`() async throws {
     try await warehouse.commit(WarehouseCommit(events: [orderBatch(100)]))
     try await warehouse.execute("DELETE FROM events_orders WHERE items < ?", [.int64(40)])

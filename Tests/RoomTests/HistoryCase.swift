@@ -73,10 +73,13 @@ struct HistoryCase {
     var cells: [String: Value?] = [
       "k": random.oneIn(12) ? Value.null : .int64(Int64.random(in: -1...2, using: &random)),
       "n": random.oneIn(12)
-        ? Value.null : .string(["", "a", "b|", "ä"].randomElement(using: &random) ?? ""),
+        ? Value.null
+        : .string(
+          ["", "a", "b|", "\u{E4}", "a\u{308}", "sixteen bytes or more"]
+            .randomElement(using: &random) ?? ""),
       "x": number(using: &random),
       "y": random.oneIn(5) ? Value.null : .int64(Int64.random(in: -3...3, using: &random)),
-      "text": random.oneIn(5) ? Value.null : .string("t\(Int.random(in: 0...9, using: &random))"),
+      "text": random.oneIn(5) ? Value.null : .string(text(using: &random)),
       "flag": random.oneIn(5) ? Value.null : .bool(random.oneIn(2)),
       "when": .timestamp(Timestamp(microseconds: Int64.random(in: 0...9, using: &random))),
     ]
@@ -86,6 +89,11 @@ struct HistoryCase {
       }
     }
     return Event(time: time, created: time + lateness, sequence: sequence, cells: cells)
+  }
+
+  private static func text(using random: inout SeededGenerator) -> String {
+    let accented = ["\u{E9}", "e\u{301}"].randomElement(using: &random) ?? ""
+    return random.oneIn(3) ? accented : "t\(Int.random(in: 0...9, using: &random))"
   }
 
   private static func number(using random: inout SeededGenerator) -> Value {
@@ -110,7 +118,10 @@ struct HistoryCase {
       numbers.append(random.oneIn(15) ? .null : .int64(Int64.random(in: -1...3, using: &random)))
       names.append(
         random.oneIn(15)
-          ? .null : .string(["", "a", "b|", "ä", "no"].randomElement(using: &random) ?? ""))
+          ? .null
+          : .string(
+            ["", "a", "b|", "\u{E4}", "a\u{308}", "sixteen bytes or more", "no"]
+              .randomElement(using: &random) ?? ""))
     }
     return ColumnBatch(
       columns: [
@@ -119,6 +130,9 @@ struct HistoryCase {
         Column(name: "other", values: .int64((0..<count).map { Int64($0) })),
       ], count: count)
   }
+
+  /// Of the two texts that look alike only the one of a single scalar passes.
+  private static let accented = "text in ('\u{E9}', 't1')"
 
   private static func views(using random: inout SeededGenerator) throws -> [ViewDefinition] {
     try ["number", "name", "pair"].map { entity in
@@ -135,7 +149,7 @@ struct HistoryCase {
       for index in 0..<Int.random(in: 0...5, using: &random) {
         let function = AggregateFunction.allCases.randomElement(using: &random) ?? .count
         let columns = function == .count ? [nil, "x", "text", "flag", "when"] : ["x", "y"]
-        let filters = [nil, nil, "y > 0", "flag", "x < 1 and text != 't3'"]
+        let filters = [nil, nil, "y > 0", "flag", "x < 1 and text != 't3'", accented]
         let filter = try (filters.randomElement(using: &random) ?? nil).map {
           try Expression.parse($0)
         }

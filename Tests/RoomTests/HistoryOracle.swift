@@ -81,6 +81,9 @@ struct HistoryOracle {
     switch filter.names {
     case ["y"]: return isPositive
     case ["flag"]: return isFlagged
+    case ["text"]:
+      guard case .string(let text) = cell("text") else { return false }
+      return [Array("\u{E9}".utf8), Array("t1".utf8)].contains(Array(text.utf8))
     default: return isSmall && isOther
     }
   }

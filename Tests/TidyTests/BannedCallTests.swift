@@ -66,6 +66,7 @@ import Testing
     ("let running = Task { await f() }", test),
     ("Task { await f() }", "Sources/martlet/A.swift"),
     ("package struct A {}", room),
+    ("public struct A {}", HouseBans.inlinedFiles.min() ?? ""),
     ("mkdir \"$1/wo" + "rk/a\"", "dev/a"),
   ]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from pathlib import Path
 from types import TracebackType
 
 from martlet_worker.limits import TRACEBACK_BYTES
 from martlet_worker.worker_pb2 import Fault
 
-RUNTIME_DIRECTORY = str(Path(__file__).resolve().parent)
+RUNTIME_DIRECTORY = os.path.dirname(os.path.realpath(__file__))
 
 
 class TaskFault(Exception):
@@ -90,13 +90,17 @@ def user_traceback(error: BaseException) -> str:
     return text
 
 
-def _is_runtime(frame_file: str) -> bool:
-    return frame_file.startswith((RUNTIME_DIRECTORY, "<frozen importlib"))
+def is_runtime(frame_file: str) -> bool:
+    """Whether code of that file is the worker's own, not the user's."""
+    # A frame has the path its module was found by, which may lead through a link.
+    return frame_file.startswith("<frozen importlib") or os.path.realpath(frame_file).startswith(
+        RUNTIME_DIRECTORY + os.sep
+    )
 
 
 def _skip_runtime(trace: TracebackType | None) -> TracebackType | None:
     first = trace
-    while trace is not None and _is_runtime(trace.tb_frame.f_code.co_filename):
+    while trace is not None and is_runtime(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     # Nothing but the runtime's own frames: better those than none.
     return trace if trace is not None else first
@@ -107,7 +111,7 @@ def _user_place(error: BaseException) -> str | None:
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}:{error.lineno}"
     trace = _skip_runtime(error.__traceback__)
-    if trace is None or _is_runtime(trace.tb_frame.f_code.co_filename):
+    if trace is None or is_runtime(trace.tb_frame.f_code.co_filename):
         return None
     code = trace.tb_frame.f_code
     return f"{code.co_filename}:{trace.tb_lineno} ({code.co_name})"

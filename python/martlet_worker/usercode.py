@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from martlet_worker.faults import RUNTIME_DIRECTORY, TaskFault, bad_output, internal
+from martlet_worker.faults import TaskFault, bad_output, internal, is_runtime
 from martlet_worker.limits import ARTIFACT_CODE_BYTES
 from martlet_worker.worker_pb2 import Fault
 
@@ -130,7 +130,7 @@ def _source_below(module: types.ModuleType, folder: Path) -> Path | None:
     name = getattr(module, "__file__", None)
     if not isinstance(name, str) or not name.endswith(".py"):
         return None
-    if not name.startswith(str(folder) + os.sep) or name.startswith(RUNTIME_DIRECTORY + os.sep):
+    if not name.startswith(str(folder) + os.sep) or is_runtime(name):
         return None
     file = Path(name)
     inside = file.relative_to(folder).parts

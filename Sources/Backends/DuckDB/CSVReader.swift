@@ -121,8 +121,17 @@ struct CSVReader {
   }
 
   private func text(of field: Field, in bytes: UnsafeBufferPointer<UInt8>) -> String {
-    let text = String(decoding: UnsafeBufferPointer(rebasing: bytes[field.range]), as: UTF8.self)
-    return field.hasDoubledQuotes ? text.replacing("\"\"", with: "\"") : text
+    let raw = UnsafeBufferPointer(rebasing: bytes[field.range])
+    guard field.hasDoubledQuotes else { return String(decoding: raw, as: UTF8.self) }
+    // By bytes: a quote that a combining mark follows is another character to Swift.
+    var content: [UInt8] = []
+    content.reserveCapacity(raw.count)
+    var position = 0
+    while position < raw.count {
+      content.append(raw[position])
+      position += raw[position] == UInt8(ascii: "\"") ? 2 : 1
+    }
+    return String(decoding: content, as: UTF8.self)
   }
 
   /// Splits the record at the beginning of `bytes` into `fields`.

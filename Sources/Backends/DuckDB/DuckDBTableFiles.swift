@@ -17,7 +17,7 @@ package final class DuckDBTableFiles: TableFiles {
 
   package func write(_ batch: ColumnBatch, to path: String, format: FileFormat) async throws {
     try await withConnection { connection, call in
-      let columns = batch.columns.map { "\(Self.quoted($0.name)) \($0.type.stored)" }
+      let columns = batch.columns.map { "\(EventTable.quoted($0.name)) \($0.type.stored)" }
       try connection.run("CREATE TABLE result (\(columns.joined(separator: ", ")))")
       let appender = DuckDBAppender(
         connection, tables: EventTables(), now: Timestamp(microseconds: 0), check: call)
@@ -25,7 +25,7 @@ package final class DuckDBTableFiles: TableFiles {
       try appender.finish()
       do {
         try connection.run(
-          "COPY result TO \(Self.literal(path)) \(format == .csv ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)")"
+          "COPY result TO \(path.sqlLiteral) \(format == .csv ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)")"
         )
       } catch {
         try? FileManager.default.removeItem(atPath: path)
@@ -48,14 +48,6 @@ package final class DuckDBTableFiles: TableFiles {
       }
       return try body(connection) { try call.checkCancellation() }
     }
-  }
-
-  private static func literal(_ text: String) -> String {
-    "'\(text.replacing("'", with: "''"))'"
-  }
-
-  private static func quoted(_ name: String) -> String {
-    "\"\(name.replacing("\"", with: "\"\""))\""
   }
 }
 

@@ -33,7 +33,7 @@ package struct DuckDBOptions: Sendable, Equatable {
     settings["threads"] = threads.map { "\(max(1, $0))" }
     settings["temp_directory"] = temporaryDirectory
     if let readableDirectories {
-      let list = readableDirectories.map { "'\($0.replacing("'", with: "''"))'" }
+      let list = readableDirectories.map(\.sqlLiteral)
       settings[DuckDBDatabase.readableDirectories] = "[\(list.joined(separator: ", "))]"
     }
     return settings

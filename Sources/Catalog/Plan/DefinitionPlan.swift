@@ -118,7 +118,7 @@ extension DefinitionPlan {
   ) -> [FieldChange] {
     let oldTexts = Dictionary(old.map { ($0.name, $0.text) }) { first, _ in first }
     let newNames = Set(new.map(\.name))
-    let kept = new.filter { oldTexts[$0.name] != $0.text }
+    let kept = new.filter { !(oldTexts[$0.name]?.hasSameBytes(as: $0.text) ?? false) }
       .map { FieldChange(field: $0.name, old: oldTexts[$0.name], new: $0.text) }
     let gone = old.filter { !newNames.contains($0.name) }
       .map { FieldChange(field: $0.name, old: $0.text, new: nil) }

@@ -13,6 +13,7 @@ extension Expression {
   /// - `log` of zero and less and `sqrt` of less than zero are null; `round` takes halves away
   /// from zero.
   /// - Every comparison with NaN is false, except `!=`; `min`, `max` and `clip` of a NaN are NaN.
+  /// - Texts are equal where their UTF-8 bytes are, as in SQL.
   /// - Time parts are in UTC or the named zone; `weekday` is 0 on Monday and 6 on Sunday.
   ///
   /// The result has no name; it has the type that `type(given:names:)` says (double for a bare

@@ -16,6 +16,28 @@ package indirect enum Expression: Sendable, Hashable, Codable {
     case int64(Int64)
     case double(Double)
     case string(String)
+
+    /// Texts are equal where their bytes are, so that filters that differ in them stay two filters.
+    package static func == (a: Literal, b: Literal) -> Bool {
+      switch (a, b) {
+      case (.null, .null): true
+      case (.bool(let a), .bool(let b)): a == b
+      case (.int64(let a), .int64(let b)): a == b
+      case (.double(let a), .double(let b)): a == b
+      case (.string(let a), .string(let b)): a.hasSameBytes(as: b)
+      default: false
+      }
+    }
+
+    package func hash(into hasher: inout Hasher) {
+      switch self {
+      case .null: hasher.combine(0)
+      case .bool(let value): hasher.combine(value)
+      case .int64(let value): hasher.combine(value)
+      case .double(let value): hasher.combine(value)
+      case .string(let value): value.hashBytes(into: &hasher)
+      }
+    }
   }
 
   package enum UnaryOperator: String, Sendable, Codable { case negate, not }

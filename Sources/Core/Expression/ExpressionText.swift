@@ -89,7 +89,7 @@ extension Expression.Literal {
     case .bool(let value): value ? "true" : "false"
     case .int64(let value): String(value)
     case .double(let value): "\(value)"
-    case .string(let value): "'\(value.replacing("'", with: "''"))'"
+    case .string(let value): value.sqlLiteral
     }
   }
 }

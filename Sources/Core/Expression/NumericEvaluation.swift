@@ -166,8 +166,9 @@ func comparison(_ sign: Expression.BinaryOperator, _ a: Vector, _ b: Vector, row
     values = ordered(sign, x, a, y, b)
   case (.int64, .double), (.double, .int64), (.double, .double):
     values = a.doubles.flatMap { x in b.doubles.map { ordered(sign, x, a, $0, b) } }
-  case (.string(let x), .string(let y)): values = equal(sign, x, a, y, b)
-  case (.bool(let x), .bool(let y)): values = equal(sign, x, a, y, b)
+  case (.string(let x), .string(let y)):
+    values = equal(sign, x, a, y, b) { $0.hasSameBytes(as: $1) }
+  case (.bool(let x), .bool(let y)): values = equal(sign, x, a, y, b) { $0 == $1 }
   default: values = nil
   }
   guard let values else { return Vector(nullOf: .bool) }
@@ -191,12 +192,13 @@ private func ordered<T: Comparable>(
 }
 
 @inline(__always)
-private func equal<T: Equatable>(
-  _ sign: Expression.BinaryOperator, _ x: [T], _ a: Vector, _ y: [T], _ b: Vector
+private func equal<T>(
+  _ sign: Expression.BinaryOperator, _ x: [T], _ a: Vector, _ y: [T], _ b: Vector,
+  _ areEqual: (T, T) -> Bool
 ) -> [Bool]? {
   switch sign {
-  case .equal: combine(x, a.isConstant, y, b.isConstant) { $0 == $1 }
-  case .notEqual: combine(x, a.isConstant, y, b.isConstant) { $0 != $1 }
+  case .equal: combine(x, a.isConstant, y, b.isConstant) { areEqual($0, $1) }
+  case .notEqual: combine(x, a.isConstant, y, b.isConstant) { !areEqual($0, $1) }
   default: nil
   }
 }

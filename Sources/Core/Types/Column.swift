@@ -5,7 +5,7 @@ package enum Presence: UInt8, Sendable {
   case absent = 2
 }
 
-/// The values of a column; cells that are not present hold a zero value.
+/// The values of a column; cells that are not present hold a zero value. Texts are compared by their bytes.
 package enum ColumnValues: Sendable, Equatable {
   case bool([Bool])
   case int64([Int64])
@@ -45,6 +45,17 @@ package enum ColumnValues: Sendable, Equatable {
 }
 
 extension ColumnValues {
+  package static func == (a: ColumnValues, b: ColumnValues) -> Bool {
+    switch (a, b) {
+    case (.bool(let a), .bool(let b)): a == b
+    case (.int64(let a), .int64(let b)): a == b
+    case (.double(let a), .double(let b)): a == b
+    case (.string(let a), .string(let b)): a.elementsEqual(b) { $0.hasSameBytes(as: $1) }
+    case (.timestamp(let a), .timestamp(let b)): a == b
+    default: false
+    }
+  }
+
   /// Moves the cells out, so that whoever changes them holds them alone: a payload that is bound while
   /// `self` still refers to it is copied whole at the first change.
   private mutating func take() -> ColumnValues {

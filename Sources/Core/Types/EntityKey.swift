@@ -1,4 +1,4 @@
-/// One column of an entity key.
+/// One column of an entity key; texts are compared by their bytes, as the warehouse does.
 package enum KeyPart: Hashable, Sendable, Codable {
   case int64(Int64)
   case string(String)
@@ -17,11 +17,27 @@ package enum KeyPart: Hashable, Sendable, Codable {
     case .string(let value): .string(value)
     }
   }
+
+  package static func == (a: KeyPart, b: KeyPart) -> Bool {
+    switch (a, b) {
+    case (.int64(let a), .int64(let b)): a == b
+    case (.string(let a), .string(let b)): a.hasSameBytes(as: b)
+    default: false
+    }
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    switch self {
+    case .int64(let value): hasher.combine(value)
+    case .string(let value): value.hashBytes(into: &hasher)
+    }
+  }
 }
 
 /// The value of an entity's key columns, in the entity's column order.
 ///
-/// Composite keys stay composite: (1, 23) and (12, 3) differ in every form, in memory and as text.
+/// Composite keys stay composite: (1, 23) and (12, 3) differ in every form, in memory and as text. Texts are compared by
+/// their bytes, as the warehouse does.
 package enum EntityKey: Hashable, Sendable {
   case int64(Int64)
   case string(String)
@@ -52,6 +68,24 @@ package enum EntityKey: Hashable, Sendable {
     case .composite(let parts): parts
     }
   }
+
+  package static func == (a: EntityKey, b: EntityKey) -> Bool {
+    switch (a, b) {
+    case (.int64(let a), .int64(let b)): a == b
+    case (.string(let a), .string(let b)): a.hasSameBytes(as: b)
+    case (.composite(let a), .composite(let b)): a == b
+    default: false
+    }
+  }
+
+  /// A view's keys are all of one case, so that the case needs no hash of its own.
+  package func hash(into hasher: inout Hasher) {
+    switch self {
+    case .int64(let value): hasher.combine(value)
+    case .string(let value): value.hashBytes(into: &hasher)
+    case .composite(let parts): for part in parts { part.hash(into: &hasher) }
+    }
+  }
 }
 
 extension EntityKey: CustomStringConvertible {
@@ -60,8 +94,7 @@ extension EntityKey: CustomStringConvertible {
     parts.map { part in
       switch part {
       case .int64(let value): String(value)
-      case .string(let value):
-        value.replacing("\\", with: "\\\\").replacing("|", with: "\\|")
+      case .string(let value): value.escaping("\\|", with: "\\")
       }
     }.joined(separator: "|")
   }

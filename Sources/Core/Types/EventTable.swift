@@ -35,7 +35,7 @@ package struct EventTable: Sendable, Equatable {
 
   /// The name as an SQL identifier.
   package static func quoted(_ name: String) -> String {
-    "\"\(name.replacing("\"", with: "\"\""))\""
+    "\"\(name.escaping("\"", with: "\""))\""
   }
 
   /// An SQL condition, true in the rows where the record did not have the column.

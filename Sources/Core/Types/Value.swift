@@ -5,7 +5,7 @@ package enum ColumnType: String, Sendable, Codable, CaseIterable {
   package var isNumeric: Bool { self == .int64 || self == .double }
 }
 
-/// One typed value; `null` is an observation of nothing.
+/// One typed value; `null` is an observation of nothing. Texts are compared by their bytes, as the warehouse does.
 package enum Value: Hashable, Sendable {
   case null
   case bool(Bool)
@@ -13,6 +13,30 @@ package enum Value: Hashable, Sendable {
   case double(Double)
   case string(String)
   case timestamp(Timestamp)
+
+  package static func == (a: Value, b: Value) -> Bool {
+    switch (a, b) {
+    case (.null, .null): true
+    case (.bool(let a), .bool(let b)): a == b
+    case (.int64(let a), .int64(let b)): a == b
+    case (.double(let a), .double(let b)): a == b
+    case (.string(let a), .string(let b)): a.hasSameBytes(as: b)
+    case (.timestamp(let a), .timestamp(let b)): a == b
+    default: false
+    }
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(type)
+    switch self {
+    case .null: break
+    case .bool(let value): hasher.combine(value)
+    case .int64(let value): hasher.combine(value)
+    case .double(let value): hasher.combine(value)
+    case .string(let value): value.hashBytes(into: &hasher)
+    case .timestamp(let value): hasher.combine(value)
+    }
+  }
 
   package var isNull: Bool { if case .null = self { true } else { false } }
 

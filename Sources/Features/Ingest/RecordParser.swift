@@ -444,7 +444,7 @@ func eventIDFault(_ text: String) -> String? {
   if text.utf8.count > Limits.eventIDCharacters {
     return "is longer than \(Limits.eventIDCharacters) characters"
   }
-  if let prefix = RecordOrigin.reservedPrefixes.first(where: { text.hasPrefix($0) }) {
+  if let prefix = RecordOrigin.reservedPrefixes.first(where: { text.utf8.starts(with: $0.utf8) }) {
     return "begins with '\(prefix)', which only the platform's own ids do"
   }
   return nil

@@ -31,11 +31,14 @@ extension ValidatedRows {
     rows.places = good.places
     for (row, why) in made.faults.sorted(by: { $0.key < $1.key }) where row < count {
       rows.faults["\(function) failed", default: 0] += 1
-      let members = columns.filter { $0.presence(at: row) != .absent }
-        .map { "\(jsonText($0.name)):\(jsonText($0[row]))" }
+      var record = Array("{".utf8)
+      for column in columns where column.presence(at: row) != .absent {
+        JSON.writeMember(column.name, column[row], into: &record)
+      }
+      record.append(UInt8(ascii: "}"))
       rows.quarantined.append(
         QuarantinedRecord(
-          source: source.name, record: "{\(members.joined(separator: ","))}",
+          source: source.name, record: String(decoding: record, as: UTF8.self),
           reason: "\(function) failed: \(why)", position: position(of: row)))
     }
     return rows

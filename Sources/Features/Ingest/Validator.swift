@@ -256,13 +256,13 @@ package struct Validator {
 
   /// The row as a JSON object of the file's columns.
   private func recordText(_ raw: RawRows, _ row: Int) -> String {
-    var text = "{"
+    var json = Array("{".utf8)
     for column in raw.columns {
-      if text.utf8.count > 1 { text += "," }
-      text += jsonText(column.name) + ":" + jsonText(column[row])
-      if text.utf8.count > Limits.quarantineTextBytes { break }
+      JSON.writeMember(column.name, column[row], into: &json)
+      if json.count > Limits.quarantineTextBytes { break }
     }
-    return text + "}"
+    json.append(UInt8(ascii: "}"))
+    return String(decoding: json, as: UTF8.self)
   }
 }
 
@@ -274,39 +274,4 @@ private func bool(of bytes: UnsafeBufferPointer<UInt8>) -> Bool? {
   case "false", "f", "0", "no", "n": false
   default: nil
   }
-}
-
-/// A value as JSON; a double that JSON has no number for is a string, as `RecordParser` takes it.
-func jsonText(_ value: Value) -> String {
-  switch value {
-  case .null: "null"
-  case .bool(let value): value ? "true" : "false"
-  case .int64(let value): String(value)
-  case .double(let value):
-    value.isFinite
-      ? "\(value)" : value.isNaN ? "\"NaN\"" : value < 0 ? "\"-Infinity\"" : "\"Infinity\""
-  case .string(let value): jsonText(value)
-  case .timestamp(let value): "\"\(value)\""
-  }
-}
-
-func jsonText(_ text: String) -> String {
-  var written = "\""
-  for scalar in text.unicodeScalars {
-    switch scalar {
-    case "\"": written += "\\\""
-    case "\\": written += "\\\\"
-    case "\n": written += "\\n"
-    case "\r": written += "\\r"
-    case "\t": written += "\\t"
-    default:
-      if scalar.value < 32 {
-        let digits = String(scalar.value, radix: 16)
-        written += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      } else {
-        written.unicodeScalars.append(scalar)
-      }
-    }
-  }
-  return written + "\""
 }

@@ -1,4 +1,5 @@
 import Core
+import Foundation
 
 /// Numbers distinct whole numbers 0, 1, 2, … in order of first appearance; open addressing, no
 /// removal.
@@ -64,94 +65,169 @@ struct Int64Numbering: Sendable {
 }
 
 /// Numbers distinct texts 0, 1, 2, … in order of first appearance, by their UTF-8 bytes.
+///
+/// A text of at most 15 bytes lies in the table itself, so that finding it touches memory once; of a longer one the
+/// table has the hash and the length, and its bytes are elsewhere.
 struct StringNumbering: Sendable {
+  /// What is compared first. A short text is its bytes, little-endian, and its length in the top byte; a long one is
+  /// its hash, and its length under a top byte that no short one has.
+  private struct Words: Equatable {
+    var low: UInt64
+    var high: UInt64
+
+    static let longMark: UInt64 = 0xFF << 56
+
+    @inline(__always) var isLong: Bool { high >= Words.longMark }
+  }
+
   private struct Entry {
-    var hash: UInt64
+    var words: Words
+    /// Minus one where the place is free.
     var number: Int32
   }
 
-  private static let seed = UInt64.random(in: .min ... .max)
-  private var entries = [Entry](repeating: Entry(hash: 0, number: -1), count: 16)
+  private static let free = Entry(words: Words(low: 0, high: 0), number: -1)
+  private static let seeds = (
+    UInt64.random(in: .min ... .max) | 1, UInt64.random(in: .min ... .max) | 1
+  )
+  private var entries = [Entry](repeating: Self.free, count: 16)
+  private(set) var count: Int32 = 0
+  /// The bytes of long texts.
   private var bytes: [UInt8] = []
-  /// Where each text begins in `bytes`, and one more for the end.
-  private var starts: [Int] = [0]
+  /// By number, where a long text begins in `bytes`; 0 for a short one.
+  private var starts: [Int] = []
 
-  var count: Int32 { Int32(starts.count - 1) }
+  // MARK: Words
 
-  private static func hash(_ text: UnsafeBufferPointer<UInt8>) -> UInt64 {
-    var hash = seed ^ UInt64(truncatingIfNeeded: text.count)
+  @inline(__always)
+  private static func words(of text: UnsafeBufferPointer<UInt8>) -> Words {
     let raw = UnsafeRawBufferPointer(text)
+    let count = raw.count
+    guard count < 16 else { return longWords(raw) }
+    let length = UInt64(count) << 56
+    if count > 8 {
+      // The last eight bytes overlap the first; what both have is shifted out.
+      let last = raw.loadUnaligned(fromByteOffset: count - 8, as: UInt64.self)
+      return Words(
+        low: raw.loadUnaligned(as: UInt64.self),
+        high: UInt64(littleEndian: last) >> UInt64((16 - count) * 8) | length)
+    }
+    if count == 8 { return Words(low: raw.loadUnaligned(as: UInt64.self), high: length) }
+    if count >= 4 {
+      let first = UInt64(raw.loadUnaligned(as: UInt32.self))
+      let last = UInt64(raw.loadUnaligned(fromByteOffset: count - 4, as: UInt32.self))
+      return Words(low: first | last << UInt64((count - 4) * 8), high: length)
+    }
+    var low: UInt64 = 0
+    for index in 0..<count { low |= UInt64(raw[index]) << UInt64(index * 8) }
+    return Words(low: low, high: length)
+  }
+
+  private static func longWords(_ raw: UnsafeRawBufferPointer) -> Words {
+    var hash = seeds.0
     var offset = 0
-    while offset + 8 <= raw.count {
-      hash = mixed(hash ^ raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    while offset + 8 < raw.count {
+      hash = fold(hash ^ raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self), seeds.1)
       offset += 8
     }
-    var rest: UInt64 = 0
-    while offset < raw.count {
-      rest = rest << 8 | UInt64(raw[offset])
-      offset += 1
-    }
-    return mixed(hash ^ rest)
+    let last = raw.loadUnaligned(fromByteOffset: raw.count - 8, as: UInt64.self)
+    return Words(low: fold(hash ^ last, seeds.1), high: Words.longMark | UInt64(raw.count))
   }
 
   @inline(__always)
-  private static func mixed(_ value: UInt64) -> UInt64 {
-    let product = value.multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
+  private static func fold(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    let product = a.multipliedFullWidth(by: b)
     return product.high ^ product.low
   }
 
-  private func place(of text: UnsafeBufferPointer<UInt8>, hash: UInt64) -> Int {
-    let mask = entries.count - 1
-    var place = Int(truncatingIfNeeded: hash) & mask
-    while entries[place].number >= 0 {
-      if entries[place].hash == hash, isEqual(text, entries[place].number) { return place }
-      place = (place + 1) & mask
-    }
-    return place
+  @inline(__always)
+  private static func home(of words: Words, _ mask: Int) -> Int {
+    let hash = fold(words.low ^ seeds.0, words.high ^ seeds.1)
+    return Int(truncatingIfNeeded: fold(hash, 0x9E37_79B9_7F4A_7C15)) & mask
   }
 
-  private func isEqual(_ text: UnsafeBufferPointer<UInt8>, _ number: Int32) -> Bool {
-    let start = starts[Int(number)]
-    let end = starts[Int(number) + 1]
-    guard end - start == text.count else { return false }
-    return bytes.withUnsafeBufferPointer { bytes in
-      for offset in 0..<text.count where bytes[start + offset] != text[offset] { return false }
-      return true
+  /// The table while it is read: pointers only, of which no copy is counted.
+  private struct Reader {
+    let entries: UnsafeBufferPointer<Entry>
+    let bytes: UnsafeBufferPointer<UInt8>
+    let starts: UnsafeBufferPointer<Int>
+
+    /// Where the text is, or the free place where it would be.
+    @inline(__always)
+    func place(of words: Words, _ text: UnsafeBufferPointer<UInt8>) -> Int {
+      let mask = entries.count - 1
+      var place = StringNumbering.home(of: words, mask)
+      while entries[place].number >= 0 {
+        if entries[place].words == words, !words.isLong || isSame(text, entries[place].number) {
+          return place
+        }
+        place = (place + 1) & mask
+      }
+      return place
+    }
+
+    /// The words say that the length is the same.
+    private func isSame(_ text: UnsafeBufferPointer<UInt8>, _ number: Int32) -> Bool {
+      guard let known = bytes.baseAddress, let sought = text.baseAddress else { return false }
+      return memcmp(known + starts[Int(number)], sought, text.count) == 0
+    }
+
+    @inline(__always)
+    func number(of text: UnsafeBufferPointer<UInt8>) -> Int32 {
+      entries[place(of: StringNumbering.words(of: text), text)].number
     }
   }
 
+  @inline(__always)
+  private func withReader<Result>(_ body: (Reader) -> Result) -> Result {
+    entries.withUnsafeBufferPointer { entries in
+      bytes.withUnsafeBufferPointer { bytes in
+        starts.withUnsafeBufferPointer { starts in
+          body(Reader(entries: entries, bytes: bytes, starts: starts))
+        }
+      }
+    }
+  }
+
+  // MARK: Numbers
+
+  /// The number of `text`, a new one where it had none.
   mutating func number(of text: String) -> Int32 {
     var text = text
     return text.withUTF8 { text in
       if Int(count) * 2 >= entries.count { grow() }
-      let hash = Self.hash(text)
-      let place = place(of: text, hash: hash)
+      let words = Self.words(of: text)
+      let place = withReader { $0.place(of: words, text) }
       if entries[place].number >= 0 { return entries[place].number }
-      let number = count
-      entries[place] = Entry(hash: hash, number: number)
-      bytes.append(contentsOf: text)
-      starts.append(bytes.count)
-      return number
+      entries[place] = Entry(words: words, number: count)
+      starts.append(words.isLong ? bytes.count : 0)
+      if words.isLong { bytes.append(contentsOf: text) }
+      count += 1
+      return count - 1
     }
   }
 
-  /// The number of `text`, -1 where it has none.
-  func find(_ text: String) -> Int32 {
-    if let found = text.utf8.withContiguousStorageIfAvailable({ text in
-      entries[place(of: text, hash: Self.hash(text))].number
-    }) {
-      return found
+  /// Calls `body` with a function from a text to its number, -1 where it has none.
+  @inline(__always)
+  func reading<Result>(_ body: ((String) -> Int32) -> Result) -> Result {
+    withReader { reader in
+      body { text in
+        let found = text.utf8.withContiguousStorageIfAvailable { reader.number(of: $0) }
+        if let found { return found }
+        var copy = text
+        return copy.withUTF8 { reader.number(of: $0) }
+      }
     }
-    var copy = text
-    return copy.withUTF8 { entries[place(of: $0, hash: Self.hash($0))].number }
   }
 
   private mutating func grow() {
     let old = entries
-    entries = [Entry](repeating: Entry(hash: 0, number: -1), count: old.count * 4)
-    let mask = entries.count - 1
+    // A large table grows by less: its size is what a look-up costs.
+    let larger = old.count * (old.count < 1 << 16 ? 4 : 2)
+    entries = [Entry](repeating: Self.free, count: larger)
+    let mask = larger - 1
     for entry in old where entry.number >= 0 {
-      var place = Int(truncatingIfNeeded: entry.hash) & mask
+      var place = Self.home(of: entry.words, mask)
       while entries[place].number >= 0 { place = (place + 1) & mask }
       entries[place] = entry
     }
@@ -230,7 +306,11 @@ struct SpineKeys: Sendable {
         }
       }
     case .string(let all) where parts[index].isText:
-      fold(index, column.presence, count, numbers) { parts[index].texts.find(all[$0]) }
+      all.withUnsafeBufferPointer { all in
+        parts[index].texts.reading { find in
+          fold(index, column.presence, count, numbers) { find(all[$0]) }
+        }
+      }
     default:
       for row in 0..<count { numbers[row] = -1 }
     }

@@ -40,7 +40,7 @@ package struct SpineReader: Sendable {
           try await readText(path, name), name, localTimes: [], isText: true, time, features,
           snapshot, zone)
       case .parquet:
-        let table = "read_parquet('" + path.replacing("'", with: "''") + "')"
+        let table = "read_parquet(\(path.sqlLiteral))"
         let localTimes = try await localTimes(in: table)
         return try typed(
           try await readTable(table, name), name, localTimes: localTimes, isText: false, time,
@@ -190,6 +190,9 @@ extension PlatformError {
   fileprivate func calling(_ path: String, _ name: String) -> PlatformError {
     var error = self
     if error.code == .invalidRecord { error.code = .invalidArgument }
+    // The excerpt of a query of ours that DuckDB ends its messages with tells the caller nothing.
+    let message = message.prefix(
+      upTo: message.firstRange(of: "\n\nLINE 1:")?.lowerBound ?? message.endIndex)
     error.message = message.replacing(path, with: name)
     error.cause = cause?.replacing(path, with: name)
     return error

@@ -40,13 +40,13 @@ package struct ColumnProfile: Codable, Sendable, Equatable {
     quantiles = []
     counts = []
     if case .string(let texts) = column.values {
-      var frequency: [String: Int] = [:]
+      var frequency: [ExactText: Int] = [:]
       for (row, text) in texts.enumerated() where column.isPresent(row) {
-        frequency[text, default: 0] += 1
+        frequency[ExactText(text), default: 0] += 1
       }
       bins = .values(
         frequency.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(Self.mostValues)
-          .map(\.key))
+          .map(\.key.text))
       nulls = rows - frequency.values.reduce(0, +)
     } else {
       let numbers = presentNumbers(of: column).sorted()
@@ -114,13 +114,14 @@ package struct ColumnProfile: Codable, Sendable, Equatable {
       return counts
     case .values(let values):
       var counts = [Int](repeating: 0, count: values.count + 2)
-      let positions = Dictionary(uniqueKeysWithValues: values.enumerated().map { ($1, $0) })
+      let positions = Dictionary(
+        values.enumerated().map { (ExactText($1), $0) }, uniquingKeysWith: { first, _ in first })
       for row in 0..<column.count {
         guard case .string(let text) = column[row] else {
           counts[values.count + 1] += 1
           continue
         }
-        counts[positions[text] ?? values.count] += 1
+        counts[positions[ExactText(text)] ?? values.count] += 1
       }
       return counts
     }

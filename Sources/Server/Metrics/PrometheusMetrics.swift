@@ -92,8 +92,9 @@ package final class PrometheusMetrics: MetricsFactory, Sendable {
 
   private static func labels(_ dimensions: [(String, String)]) -> String {
     dimensions.map { name, value in
-      let escaped = value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
-        .replacing("\n", with: "\\n")
+      let escaped = value.escaping("\\\"", with: "\\")
+        .split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+        .joined(separator: "\\n")
       return "\(name)=\"\(escaped)\""
     }.joined(separator: ",")
   }

@@ -74,90 +74,33 @@ enum PredictionLogTable {
 
   /// `{"customer_id":17}`: the key columns of all entities of the model, as the request named them.
   private static func entityKeys(_ record: PredictionRecord) -> String {
-    var json = JSONText()
-    json.open("{")
+    var json = Array("{".utf8)
     for entity in record.model.entities {
       let columns = record.entities.first { $0.name == entity }?.key ?? [entity]
       for column in columns {
         let value = record.row[column] ?? (columns.count == 1 ? record.row[entity] : nil)
-        json.member(column, value ?? .null)
+        JSON.writeMember(column, value ?? .null, into: &json)
       }
     }
-    json.close("}")
-    return json.text
+    json.append(UInt8(ascii: "}"))
+    return String(decoding: json, as: UTF8.self)
   }
 
   /// `[{"name":…,"value":…,"status":…,"event_timestamp":…}, …]` in the order of the vector.
   private static func inputs(_ record: PredictionRecord) -> String {
     guard let vector = record.vector, let version = record.version else { return "[]" }
-    var json = JSONText()
-    json.open("[")
+    var json = Array("[".utf8)
     for (name, feature) in zip(version.featureNames, vector.values) {
-      json.separate()
-      json.open("{")
-      json.member("name", .string(name))
-      json.member("value", feature.value)
-      json.member("status", .string(feature.status.rawValue))
-      json.member("event_timestamp", feature.eventTimestamp.map { .timestamp($0) } ?? .null)
-      json.close("}")
+      if json.count > 1 { json.append(UInt8(ascii: ",")) }
+      json.append(UInt8(ascii: "{"))
+      JSON.writeMember("name", .string(name), into: &json)
+      JSON.writeMember("value", feature.value, into: &json)
+      JSON.writeMember("status", .string(feature.status.rawValue), into: &json)
+      let time: Value = feature.eventTimestamp.map { .timestamp($0) } ?? .null
+      JSON.writeMember("event_timestamp", time, into: &json)
+      json.append(UInt8(ascii: "}"))
     }
-    json.close("]")
-    return json.text
-  }
-}
-
-/// JSON text, written from left to right.
-struct JSONText {
-  private var bytes: [UInt8] = []
-
-  var text: String { String(decoding: bytes, as: UTF8.self) }
-
-  mutating func open(_ bracket: Character) { bytes.append(bracket.asciiValue ?? 0) }
-  mutating func close(_ bracket: Character) { bytes.append(bracket.asciiValue ?? 0) }
-
-  /// A comma, unless this is the first of its list.
-  mutating func separate() {
-    if let last = bytes.last, last != UInt8(ascii: "{"), last != UInt8(ascii: "[") {
-      bytes.append(UInt8(ascii: ","))
-    }
-  }
-
-  mutating func member(_ name: String, _ value: Value) {
-    separate()
-    append(quoted: name)
-    bytes.append(UInt8(ascii: ":"))
-    append(value)
-  }
-
-  private mutating func append(_ value: Value) {
-    switch value {
-    case .null: bytes += "null".utf8
-    case .bool(let value): bytes += (value ? "true" : "false").utf8
-    case .int64(let value): bytes += String(value).utf8
-    case .double(let value) where value.isFinite: bytes += "\(value)".utf8
-    // JSON has no such numbers; a cast of this text to a double gives them back.
-    case .double(let value):
-      append(quoted: value.isNaN ? "NaN" : value < 0 ? "-Infinity" : "Infinity")
-    case .string(let value): append(quoted: value)
-    case .timestamp(let value): append(quoted: value.description)
-    }
-  }
-
-  private mutating func append(quoted text: String) {
-    bytes.append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-        bytes.append(UInt8(ascii: "\\"))
-        bytes.append(byte)
-      case 0..<0x20:
-        let digits = Array("0123456789abcdef".utf8)
-        bytes += "\\u00".utf8
-        bytes.append(digits[Int(byte >> 4)])
-        bytes.append(digits[Int(byte & 15)])
-      default: bytes.append(byte)
-      }
-    }
-    bytes.append(UInt8(ascii: "\""))
+    json.append(UInt8(ascii: "]"))
+    return String(decoding: json, as: UTF8.self)
   }
 }

@@ -1,46 +1,49 @@
-import Core
 import Foundation
 
 /// Why bytes are not JSON, and at which byte.
-struct JSONFault: Error, Equatable {
-  var message: String
-  var offset: Int
+public struct JSONFault: Error, Equatable {
+  public var message: String
+  public var offset: Int
 
-  init(_ message: String, at offset: Int) {
+  public init(_ message: String, at offset: Int) {
     self.message = message
     self.offset = offset
   }
 }
 
 /// A strict forward reader of JSON (RFC 8259) over UTF-8 bytes; it makes no tree and copies
-/// nothing it is not asked for.
+/// nothing it is not asked for. `JSON` makes a tree of what it reads, `RecordParser` columns.
+///
+/// It is `public` so that the parser of records can inline it: without that ingest is a tenth
+/// slower (decision 0016).
 ///
 /// Guarantees: nesting is bounded by `maximumDepth`; strings are checked for control characters,
 /// escapes and UTF-8 when they are decoded or skipped.
-struct JSONScanner {
-  enum Kind { case string, number, bool, null, object, array }
+public struct JSONScanner {
+  public enum Kind { case string, number, bool, null, object, array }
 
-  static let maximumDepth = 64
+  public static let maximumDepth = 64
 
-  private let bytes: UnsafePointer<UInt8>
-  private let end: Int
-  private(set) var position: Int
+  @usableFromInline let bytes: UnsafePointer<UInt8>
+  @usableFromInline let end: Int
+  /// The byte that is read next.
+  public var position: Int
 
-  init(_ buffer: UnsafeBufferPointer<UInt8>) {
+  public init(_ buffer: UnsafeBufferPointer<UInt8>) {
     // The pointer of an empty buffer is never read.
     bytes = buffer.baseAddress ?? UnsafePointer(bitPattern: 1).unsafelyUnwrapped
     end = buffer.count
     position = 0
   }
 
-  var isAtEnd: Bool { position >= end }
+  @inlinable public var isAtEnd: Bool { position >= end }
 
-  func slice(_ range: Range<Int>) -> UnsafeBufferPointer<UInt8> {
+  @inlinable public func slice(_ range: Range<Int>) -> UnsafeBufferPointer<UInt8> {
     UnsafeBufferPointer(start: bytes + range.lowerBound, count: range.count)
   }
 
-  @inline(__always)
-  mutating func skipBlanks() {
+  @inlinable @inline(__always)
+  public mutating func skipBlanks() {
     while position < end {
       let byte = bytes[position]
       guard byte <= 32, byte == 32 || byte == 10 || byte == 13 || byte == 9 else { return }
@@ -49,28 +52,28 @@ struct JSONScanner {
   }
 
   /// The byte at the position, 0 at the end.
-  @inline(__always)
-  var current: UInt8 { position < end ? bytes[position] : 0 }
+  @inlinable @inline(__always)
+  public var current: UInt8 { position < end ? bytes[position] : 0 }
 
-  @inline(__always)
-  mutating func take(_ byte: UInt8) -> Bool {
+  @inlinable @inline(__always)
+  public mutating func take(_ byte: UInt8) -> Bool {
     guard position < end, bytes[position] == byte else { return false }
     position += 1
     return true
   }
 
-  mutating func expect(_ byte: UInt8) throws(JSONFault) {
+  @inlinable public mutating func expect(_ byte: UInt8) throws(JSONFault) {
     guard take(byte) else {
       throw JSONFault("expected '\(Character(UnicodeScalar(byte)))'\(found)", at: position)
     }
   }
 
-  private var found: String {
+  @usableFromInline var found: String {
     position < end
       ? " but found '\(String(decoding: [bytes[position]], as: UTF8.self))'" : " but the text ends"
   }
 
-  func kind() throws(JSONFault) -> Kind {
+  @inlinable public func kind() throws(JSONFault) -> Kind {
     switch current {
     case UInt8(ascii: "\""): return .string
     case UInt8(ascii: "{"): return .object
@@ -85,8 +88,8 @@ struct JSONScanner {
   // MARK: Values
 
   /// The bytes between the quotes, and whether they hold escapes or anything but ASCII.
-  @inline(__always)
-  mutating func string() throws(JSONFault) -> (range: Range<Int>, isPlain: Bool) {
+  @inlinable @inline(__always)
+  public mutating func string() throws(JSONFault) -> (range: Range<Int>, isPlain: Bool) {
     try expect(UInt8(ascii: "\""))
     let start = position
     var isPlain = true
@@ -110,18 +113,25 @@ struct JSONScanner {
   }
 
   /// The text of a string's bytes.
-  func text(_ string: (range: Range<Int>, isPlain: Bool)) throws(JSONFault) -> String {
+  @inlinable public func text(
+    _ string: (range: Range<Int>, isPlain: Bool)
+  ) throws(JSONFault) -> String {
     if string.isPlain { return String(decoding: slice(string.range), as: UTF8.self) }
-    let raw = slice(string.range)
+    return try decoded(string.range)
+  }
+
+  @usableFromInline
+  func decoded(_ range: Range<Int>) throws(JSONFault) -> String {
+    let raw = slice(range)
     if !raw.contains(UInt8(ascii: "\\")) {
       guard let text = String(validating: raw, as: UTF8.self) else {
-        throw JSONFault("a string that is not UTF-8", at: string.range.lowerBound)
+        throw JSONFault("a string that is not UTF-8", at: range.lowerBound)
       }
       return text
     }
-    let decoded = try unescaped(string.range)
+    let decoded = try unescaped(range)
     guard let text = String(validating: decoded, as: UTF8.self) else {
-      throw JSONFault("a string that is not UTF-8", at: string.range.lowerBound)
+      throw JSONFault("a string that is not UTF-8", at: range.lowerBound)
     }
     return text
   }
@@ -185,8 +195,8 @@ struct JSONScanner {
   }
 
   /// A number by the grammar of JSON.
-  @inline(__always)
-  mutating func number() throws(JSONFault) -> DecimalNumber {
+  @inlinable @inline(__always)
+  public mutating func number() throws(JSONFault) -> DecimalNumber {
     let start = position
     guard let number = DecimalNumber(json: bytes, &position, end) else {
       throw JSONFault("a malformed number", at: start)
@@ -194,18 +204,18 @@ struct JSONScanner {
     return number
   }
 
-  mutating func bool() throws(JSONFault) -> Bool {
+  @inlinable public mutating func bool() throws(JSONFault) -> Bool {
     if word("true") { return true }
     if word("false") { return false }
     throw JSONFault("expected true or false", at: position)
   }
 
-  mutating func null() throws(JSONFault) {
+  @inlinable public mutating func null() throws(JSONFault) {
     guard word("null") else { throw JSONFault("expected null", at: position) }
   }
 
-  @inline(__always)
-  private mutating func word(_ word: StaticString) -> Bool {
+  @inlinable @inline(__always)
+  mutating func word(_ word: StaticString) -> Bool {
     let count = word.utf8CodeUnitCount
     guard position + count <= end, memcmp(bytes + position, word.utf8Start, count) == 0 else {
       return false
@@ -214,11 +224,15 @@ struct JSONScanner {
     return true
   }
 
-  /// Passes over any value, checking its form.
-  mutating func skipValue(depth: Int = 0) throws(JSONFault) {
+  public func checkDepth(_ depth: Int) throws(JSONFault) {
     guard depth < JSONScanner.maximumDepth else {
       throw JSONFault("values nested deeper than \(JSONScanner.maximumDepth) levels", at: position)
     }
+  }
+
+  /// Passes over any value, checking its form.
+  public mutating func skipValue(depth: Int = 0) throws(JSONFault) {
+    try checkDepth(depth)
     switch try kind() {
     case .string:
       let string = try string()

@@ -1,18 +1,17 @@
-import Core
 import Foundation
 
 /// A decimal numeral as it was written, read without allocation where it is short.
 ///
 /// `double` is correctly rounded: up to 15 digits with a small exponent by one exact operation
 /// (Clinger 1990), else by the C library.
-struct DecimalNumber {
+public struct DecimalNumber {
   /// The whole number, where it is written as one and fits.
-  var int64: Int64?
-  var double: Double
+  public var int64: Int64?
+  public var double: Double
 
   /// Reads a numeral of JSON's grammar; `position` moves behind it. Nil where there is none.
-  @inline(__always)
-  init?(json bytes: UnsafePointer<UInt8>, _ position: inout Int, _ end: Int) {
+  @inlinable @inline(__always)
+  public init?(json bytes: UnsafePointer<UInt8>, _ position: inout Int, _ end: Int) {
     let start = position
     let digits = start < end && bytes[start] == UInt8(ascii: "-") ? start + 1 : start
     guard digits < end, bytes[digits] &- 48 < 10 else { return nil }
@@ -23,7 +22,7 @@ struct DecimalNumber {
 
   /// Reads a whole text as a numeral, with an optional sign and blanks around it; also `NaN`,
   /// `inf` and `Infinity`.
-  init?(text bytes: UnsafeBufferPointer<UInt8>) {
+  public init?(text bytes: UnsafeBufferPointer<UInt8>) {
     guard let base = bytes.baseAddress else { return nil }
     var start = 0
     var end = bytes.count
@@ -45,7 +44,8 @@ struct DecimalNumber {
     }
   }
 
-  private init(int64: Int64?, double: Double) {
+  @usableFromInline
+  init(int64: Int64?, double: Double) {
     self.int64 = int64
     self.double = double
   }
@@ -59,8 +59,8 @@ struct DecimalNumber {
     }
   }
 
-  @inline(__always)
-  private init?(
+  @inlinable @inline(__always)
+  init?(
     _ bytes: UnsafePointer<UInt8>, start: Int, digits: Int, _ position: inout Int, _ end: Int,
     strict: Bool
   ) {
@@ -116,20 +116,20 @@ struct DecimalNumber {
   }
 
   /// The value as a whole number: written as one, or a double without a fraction that fits.
-  var integral: Int64? { int64 ?? Int64(exactly: double) }
+  @inlinable public var integral: Int64? { int64 ?? Int64(exactly: double) }
 
-  private static func whole(_ mantissa: UInt64, _ isNegative: Bool) -> Int64? {
+  @inlinable static func whole(_ mantissa: UInt64, _ isNegative: Bool) -> Int64? {
     if isNegative { return mantissa <= 1 << 63 ? 0 &- Int64(truncatingIfNeeded: mantissa) : nil }
     return Int64(exactly: mantissa)
   }
 
-  private static let powers: [Double] = [
+  @usableFromInline static let powers: [Double] = [
     1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
     1e18, 1e19, 1e20, 1e21, 1e22,
   ]
 
-  @inline(never)
-  private static func slow(_ bytes: UnsafeBufferPointer<UInt8>) -> Double {
+  @inline(never) @usableFromInline
+  static func slow(_ bytes: UnsafeBufferPointer<UInt8>) -> Double {
     strtod(String(decoding: bytes, as: UTF8.self), nil)
   }
 }
