@@ -191,9 +191,8 @@ extension PlatformError {
     var error = self
     if error.code == .invalidRecord { error.code = .invalidArgument }
     // The excerpt of a query of ours that DuckDB ends its messages with tells the caller nothing.
-    let message = message.prefix(
-      upTo: message.firstRange(of: "\n\nLINE 1:")?.lowerBound ?? message.endIndex)
-    error.message = message.replacing(path, with: name)
+    let end = message.firstRange(of: "\n\nLINE 1:")?.lowerBound ?? message.endIndex
+    error.message = String(message[..<end]).replacing(path, with: name)
     error.cause = cause?.replacing(path, with: name)
     return error
   }
