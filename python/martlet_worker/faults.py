@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import TracebackType
 
 from martlet_worker.limits import TRACEBACK_BYTES
 from martlet_worker.worker_pb2 import Fault
 
-RUNTIME_DIRECTORY = os.path.dirname(os.path.realpath(__file__))
+RUNTIME_DIRECTORY = str(Path(__file__).resolve().parent)
 
 
 class TaskFault(Exception):

@@ -38,14 +38,13 @@ struct FeatureRoutes {
         return try await services.spool.withFile { output in
           let report = try await services.history(call, spine: spine, output: output)
           let bytes = try Data(contentsOf: URL(fileURLWithPath: output), options: .alwaysMapped)
+          var headers: HTTPFields = [
+            .contentType: call.format == .csv ? "text/csv" : "application/vnd.apache.parquet"
+          ]
+          report.add(to: &headers)
           return Response(
-            status: .ok,
-            headers: [
-              .contentType: call.format == .csv ? "text/csv" : "application/vnd.apache.parquet",
-              .historyRows: "\(report.rows)",
-              .historyIncompleteRows: "\(report.nullKeyOrTime)",
-              .historyEventsRead: "\(report.eventsRead)",
-            ], body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+            status: .ok, headers: headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
         }
       }
     }
@@ -70,11 +69,16 @@ struct FeatureRoutes {
   }
 }
 
-extension HTTPField.Name {
-  /// The report of a history read: rows of the spine, those with a null key or time, events that were looked at.
-  static let historyRows = HTTPField.Name("martlet-rows")!
-  static let historyIncompleteRows = HTTPField.Name("martlet-incomplete-rows")!
-  static let historyEventsRead = HTTPField.Name("martlet-events-read")!
+extension TrainingSet.Report {
+  /// Rows of the spine, those with a null key or time, and the events that were looked at.
+  fileprivate func add(to headers: inout HTTPFields) {
+    for (name, count) in [
+      ("martlet-rows", rows), ("martlet-incomplete-rows", nullKeyOrTime),
+      ("martlet-events-read", eventsRead),
+    ] {
+      if let name = HTTPField.Name(name) { headers[name] = "\(count)" }
+    }
+  }
 }
 
 /// `view.feature` texts of requests.
