@@ -50,6 +50,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
@@ -62,6 +63,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CDuckDB", path: "Sources/CDuckDB"),
+    .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
     target(
       "Core", [log, product("DequeModule", "swift-collections"), product("Crypto", "swift-crypto")]),
     target(
@@ -96,14 +98,24 @@ let package = Package(
     target(
       "EmbeddedBackend", path: "Sources/Backends/Embedded",
       ["Core", log, product("Crypto", "swift-crypto")]),
+    target(
+      "RedisBackend", path: "Sources/Backends/Redis",
+      [
+        "Core", log, product("Crypto", "swift-crypto"), product("DequeModule", "swift-collections"),
+        product("NIOSSL", "swift-nio-ssl"),
+      ] + nio),
     target("DuckDBBackend", path: "Sources/Backends/DuckDB", ["Core", "CDuckDB", log]),
+    target(
+      "KafkaBackend", path: "Sources/Backends/Kafka",
+      ["Core", "CRdKafka", log, product("DequeModule", "swift-collections")]),
     target(
       "Server",
       [
         "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
-        "EmbeddedBackend", "DuckDBBackend", log, metrics, lifecycle,
+        "EmbeddedBackend", "DuckDBBackend", "RedisBackend", "KafkaBackend", log, metrics, lifecycle,
         product("Hummingbird", "hummingbird"), product("GRPCCore", "grpc-swift-2"),
         product("GRPCProtobuf", "grpc-swift-protobuf"),
+        product("AsyncHTTPClient", "async-http-client"),
         product("GRPCNIOTransportHTTP2", "grpc-swift-nio-transport"),
         product("SwiftProtobuf", "swift-protobuf"), product("Yams", "Yams"),
       ] + nio),
@@ -114,7 +126,10 @@ let package = Package(
         product("AsyncHTTPClient", "async-http-client"),
       ],
       path: "Sources/martlet", swiftSettings: swiftSettings, linkerSettings: linkerSettings),
-    target("TestKit", ["Core"]),
+    target("TestKit", ["Core", product("DequeModule", "swift-collections")]),
+    .executableTarget(
+      name: "MockKafka", dependencies: ["CRdKafka"], path: "Tests/MockKafka",
+      swiftSettings: swiftSettings),
     tests("TidyTests", []),
     tests(
       "RoomTests",
@@ -123,7 +138,12 @@ let package = Package(
         "EmbeddedBackend", "Server", "TestKit", product("GRDB", "GRDB.swift"), lifecycle, log,
         product("SwiftProtobuf", "swift-protobuf"),
       ] + nio, exclude: ["Catalog/Fixtures", "ConfigurationFixtures"]),
-    tests("BackendTests", ["Core", "DuckDBBackend", "EmbeddedBackend", "TestKit", log]),
+    tests(
+      "BackendTests",
+      [
+        "Core", "DuckDBBackend", "EmbeddedBackend", "Features", "KafkaBackend", "MockKafka",
+        "RedisBackend", "TestKit", log,
+      ] + nio),
     tests(
       "RingTests",
       [
@@ -133,7 +153,8 @@ let package = Package(
     tests(
       "ServerTests",
       [
-        "Core", "Wire", "TestKit", "martlet", product("AsyncHTTPClient", "async-http-client"),
+        "Core", "KafkaBackend", "MockKafka", "Wire", "TestKit", "martlet",
+        product("AsyncHTTPClient", "async-http-client"),
         product("GRPCCore", "grpc-swift-2"), product("GRPCProtobuf", "grpc-swift-protobuf"),
         product("GRPCNIOTransportHTTP2", "grpc-swift-nio-transport"),
       ] + nio),

@@ -18,8 +18,20 @@ package enum Limits {
   package static let predictionLogRows = 100_000
   /// Predictions that may wait for one model's workers.
   package static let predictionQueue = 1_024
+  /// Commands of one Redis connection that have no reply yet.
+  package static let redisInFlight = 4_096
+  /// Commands that wait for a place among those in flight before callers are refused.
+  package static let redisWaiting = 16_384
+  /// Bytes of states of one view that a process remembers having written to Redis.
+  package static let redisCachedBytes = 64 << 20
+  /// Bytes of one text or of one binary value that a Redis server may send.
+  package static let redisReplyBytes = 256 << 20
   /// Bytes of one frame between the platform and a worker.
   package static let frameBytes = 256 << 20
+  /// Elements of one value of an array type without a length.
+  package static let arrayElements = 65_536
+  /// Elements of an array type with a length; DuckDB keeps room for 2,048 such values in every chunk.
+  package static let fixedArrayElements = 8_192
   /// Characters of an expression in a definition.
   package static let expressionCharacters = 4_096
   /// Levels of nesting of an expression.
@@ -28,6 +40,20 @@ package enum Limits {
   package static let nameCharacters = 64
   /// Characters of the name that a producer gives itself; with a sequence behind it, it must fit an event id.
   package static let clientIDCharacters = 256
+  /// OpenLineage events that wait to be written or sent before the oldest are dropped.
+  package static let openLineageEvents = 1_000
+  /// Bytes of the file of OpenLineage events before it is put aside.
+  package static let openLineageFileBytes = 16 << 20
+  /// Files of OpenLineage events that were put aside and are kept.
+  package static let openLineageFiles = 4
+  /// Jobs that lineage looks at, the newest ones.
+  package static let lineageJobs = 10_000
+  /// Bytes of keys, values and headers in one batch of a stream.
+  package static let streamBatchBytes = 16 << 20
+  /// Records that wait to be delivered by a producer.
+  package static let producerRecords = 100_000
+  /// Batches of a stream that are on their way to the stores at the same time.
+  package static let streamBatchesInFlight = 4
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

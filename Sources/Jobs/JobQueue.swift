@@ -102,7 +102,9 @@ package final class JobQueue: Sendable {
   }
 
   /// Puts back every job that a former process was running; call once at start, by the process that owns the data directory.
-  package func recover() async throws -> Int {
+  ///
+  /// - Returns: them as they were, each in an attempt that nobody ended.
+  package func recover() async throws -> [JobRun] {
     let now = clock.now
     return try await database.write { db in
       let runs = try Self.fetch(db, "state = 'RUNNING'", [])
@@ -110,7 +112,7 @@ package final class JobQueue: Sendable {
         guard let orphaned = JobRunStateMachine.apply(.orphan, to: run, now: now) else { continue }
         try Self.save(db, orphaned)
       }
-      return runs.count
+      return runs
     }
   }
 
@@ -154,6 +156,13 @@ package final class JobQueue: Sendable {
       try Self.decode(
         String.fetchAll(
           db, sql: "SELECT run FROM jobs ORDER BY created_at DESC, id LIMIT ?", arguments: [limit]))
+    }
+  }
+
+  /// All that are waiting or running, oldest first.
+  package func unfinished() async throws -> [JobRun] {
+    try await database.read { db in
+      try Self.fetch(db, "state IN ('PENDING', 'RUNNING')", [])
     }
   }
 

@@ -3,6 +3,15 @@ import Foundation
 import Logging
 import Metrics
 
+/// What becomes of one attempt of a job: it begins once and ends once.
+package enum JobAttemptNews: Sendable {
+  case begun
+  case completed(ModelVersion)
+  case failed(String)
+  /// Cancelled, taken over, or the platform stopped.
+  case aborted(String)
+}
+
 /// Takes jobs from the queue and runs them, one at a time, holding a lease on each.
 package struct Runner: Sendable {
   private let queue: JobQueue
@@ -12,10 +21,13 @@ package struct Runner: Sendable {
   private let lease: Span
   private let backOff: BackOff
   private let log: Logger
+  private let announce: @Sendable (JobRun, JobAttemptNews) -> Void
 
+  /// - Parameter announce: told of every attempt; must not wait.
   package init(
     queue: JobQueue, training: TrainingJob, clock: any WallClock, owner: String, lease: Span,
-    backOff: BackOff, log: Logger
+    backOff: BackOff, log: Logger,
+    announce: @escaping @Sendable (JobRun, JobAttemptNews) -> Void = { _, _ in }
   ) {
     self.queue = queue
     self.training = training
@@ -24,12 +36,14 @@ package struct Runner: Sendable {
     self.lease = lease
     self.backOff = backOff
     self.log = log
+    self.announce = announce
   }
 
   /// Runs the job that has waited longest; false when there is none.
   package func runOne() async throws -> Bool {
     guard let run = try await queue.claim(owner: owner, lease: lease) else { return false }
     log.info("job begins", metadata: ["job": "\(run.id)", "attempt": "\(run.attempt)"])
+    announce(run, .begun)
     do {
       let version = try await withLease(of: run) {
         try await training.run(run) { try await queue.report($0, of: run) }
@@ -37,6 +51,7 @@ package struct Runner: Sendable {
       try await queue.apply(
         .succeed(owner: owner, attempt: run.attempt, version: version.version), to: run.id)
       Self.count(run, "completed")
+      announce(run, .completed(version))
       log.info(
         "job completed", metadata: ["job": "\(run.id)", "version": "\(version.version)"])
     } catch {
@@ -54,10 +69,12 @@ package struct Runner: Sendable {
     if error is CancellationError || Task.isCancelled {
       // The platform stops: the lease is given back at the next start, without counting as the user's failure.
       log.info("job interrupted", metadata: ["job": "\(run.id)"])
+      announce(run, .aborted("the platform stops"))
       return
     }
     Self.count(run, "failed")
     let failure = error as? PlatformError
+    announce(run, failure?.code == .cancelled ? .aborted("\(error)") : .failed("\(error)"))
     let retryable = failure?.retryable ?? true
     try await queue.apply(
       .fail(

@@ -120,13 +120,14 @@ package struct TrainingJob: Sendable {
     _ job: JobRun, _ model: ModelDefinition, _ train: TrainingDefinition, _ data: TrainingData,
     _ snapshot: Snapshot
   ) -> TrainingRequest {
-    var columns = data.features.columns
+    var columns = data.features.flattened.columns
     columns.append(Column(name: Self.labelName, values: .double(data.label)))
     columns.append(Column(name: "event_timestamp", values: .timestamp(data.times)))
     return TrainingRequest(
       jobID: job.id, run: train.run, projectDirectory: snapshot.projectDirectory,
       dataset: ColumnBatch(columns: columns, count: data.record.rows),
-      features: model.features.map(\.name), label: Self.labelName, parameters: train.parameters,
+      features: model.features.flatMap(\.columnNames), label: Self.labelName,
+      parameters: train.parameters,
       evaluationFrom: data.record.evaluationFrom)
   }
 

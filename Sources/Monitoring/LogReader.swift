@@ -11,7 +11,8 @@ package struct LogReader: Sendable {
   package func window(
     of version: ModelVersion, from start: Timestamp, to end: Timestamp, limit: Int = 200_000
   ) async throws -> ColumnBatch {
-    let inputs = version.features.enumerated().map { index, feature in
+    let numbered = version.features.enumerated().filter { !$0.element.type.isArray }
+    let inputs = numbered.map { index, feature in
       let value = "json_extract_string(model_inputs, '$[\(index)].value')"
       return "\(typed(value, feature.type)) AS \(EventTable.quoted(feature.name))"
     }
@@ -43,6 +44,8 @@ package struct LogReader: Sendable {
     case .bool: "CAST(TRY_CAST(\(value) AS BOOLEAN) AS DOUBLE)"
     case .int64, .double: "TRY_CAST(\(value) AS DOUBLE)"
     case .timestamp: "CAST(epoch_us(TRY_CAST(\(value) AS TIMESTAMP)) AS DOUBLE)"
+    // Arrays have no baseline, and are not read.
+    case .array: "NULL"
     }
   }
 }

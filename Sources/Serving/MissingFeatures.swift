@@ -54,6 +54,18 @@ package enum MissingFeatures {
     case .bool: .bool(number != 0)
     // A number stands for no text and no time.
     case .string, .timestamp: .null
+    // Every element is the number.
+    case .array(let element, let length?): repeated(number, element, length)
+    case .array: .null
+    }
+  }
+
+  private static func repeated(_ number: Double, _ type: ScalarType, _ count: Int) -> Value {
+    switch substitute(.value(number), ColumnType(type)) {
+    case .bool(let value): .list(.bool([Bool](repeating: value, count: count)))
+    case .int64(let value): .list(.int64([Int64](repeating: value, count: count)))
+    case .double(let value): .list(.double([Double](repeating: value, count: count)))
+    default: .null
     }
   }
 

@@ -124,7 +124,8 @@ package final class ModelReload: Service, Sendable {
     let path = try await blobs.localPath(of: version.artifact)
     let artifact = ModelArtifact(
       key: ModelKey(model: version.model, version: version.version), path: path,
-      sha256: version.artifact.hex, format: version.format, features: version.features.map(\.name))
+      sha256: version.artifact.hex, format: version.format,
+      features: version.features.flatMap(\.columnNames))
     try await host.ensureLoaded(artifact, workers: workersPerModel)
   }
 

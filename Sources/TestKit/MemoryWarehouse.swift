@@ -10,6 +10,7 @@ package final class MemoryWarehouse: Warehouse {
     package var events: [EventBatch] = []
     package var quarantined: [QuarantinedRecord] = []
     package var rows: [(table: String, batch: ColumnBatch)] = []
+    package var positions: [StreamPartition: Int64] = [:]
     /// Transactions that were committed.
     package var commits = 0
 
@@ -37,7 +38,11 @@ package final class MemoryWarehouse: Warehouse {
   package func prepare(_ sources: [SourceDefinition]) async throws {}
 
   package func commit(_ commit: WarehouseCommit) async throws {
-    state.withLock { state in
+    try state.withLock { state in
+      for advance in commit.advances where state.positions[advance.partition] != advance.from {
+        throw PlatformError(.conflict, "\(advance.partition) is somewhere else", retryable: true)
+      }
+      for advance in commit.advances { state.positions[advance.partition] = advance.next }
       state.events += commit.events
       state.quarantined += commit.quarantined
       state.rows += commit.rows
@@ -66,6 +71,17 @@ package final class MemoryWarehouse: Warehouse {
     _ sql: String, _ parameters: [Value],
     _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
   ) async throws {
+    let contents = self.contents
+    if sql.contains("FROM stream_offsets") {
+      let rows = contents.positions.sorted { $0.key < $1.key }
+      try body(
+        ColumnBatch(columns: [
+          Column(name: "topic", values: .string(rows.map(\.key.topic))),
+          Column(name: "partition", values: .int64(rows.map { Int64($0.key.partition) })),
+          Column(name: "next_offset", values: .int64(rows.map(\.value))),
+        ]))
+      return
+    }
     for batch in answer(contents, sql, parameters) { try body(batch) }
   }
 

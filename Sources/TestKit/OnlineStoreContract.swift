@@ -28,6 +28,9 @@ package struct OnlineStoreContract: Sendable, CustomStringConvertible {
       OnlineStoreContract(
         description: "an absent cell is no observation, a null one is", check: absence),
       OnlineStoreContract(
+        description: "arrays are kept element by element, also while they wait for their time",
+        check: arrays),
+      OnlineStoreContract(
         description: "an event from the future waits for its time", check: futureEvents),
       OnlineStoreContract(
         description: "an event of values outside every slot leaves the aggregates alone",
@@ -62,6 +65,12 @@ package struct ContractEvent: Sendable, Equatable {
   package var latest: [Value?]
   /// By slot; nil is not aggregated.
   package var slots: [Double?]
+
+  /// What a sketch over a column takes in; nil is not aggregated.
+  func observation(of column: String) -> Value? {
+    let value = column == "a" ? slots[1].map { .double($0) } : latest[1]
+    return value == .null ? nil : value
+  }
 }
 
 /// A view with latest values of two types and tiles of two resolutions.
@@ -83,14 +92,20 @@ package enum ContractView {
       -> FeatureKind
     {
       .window(
-        WindowDefinition(function: function, column: column, length: length, resolution: resolution)
-      )
+        WindowDefinition(
+          function: function, column: column, length: length, resolution: resolution,
+          parameter: function == .quantile ? 0.5 : nil))
     }
     let kinds: [(String, FeatureKind)] = [
       ("last_a", .latest(column: "a", ttl: nil)), ("last_b", .latest(column: "b", ttl: nil)),
       ("count_30m", window(.count, nil, .minutes(30), .minutes(1))),
       ("sum_30m", window(.sum, "a", .minutes(30), .minutes(1))),
       ("max_long", window(.max, "a", horizon, .hours(1))),
+      ("distinct_30m", window(.countDistinct, "b", .minutes(30), .minutes(1))),
+      ("stddev_30m", window(.stddev, "a", .minutes(30), .minutes(1))),
+      ("median_long", window(.quantile, "a", horizon, .hours(1))),
+      ("last_long", window(.last, "b", horizon, .hours(1))),
+      ("first_exact", window(.first, "b", .minutes(10), WindowDefinition.exact)),
     ]
     return ViewLayout(
       view: ViewDefinition(
@@ -114,7 +129,12 @@ package enum ContractView {
           cells.presence = presence
         }
         return cells
-      }, slots: layout.slots.indices.map { slot in events.map { $0.slots[slot] ?? .nan } })
+      }, slots: layout.slots.indices.map { slot in events.map { $0.slots[slot] ?? .nan } },
+      sketches: layout.sketches.map { sketch in
+        Column(
+          name: sketch.column, type: sketch.column == "a" ? .double : .string,
+          events.map { $0.observation(of: sketch.column) ?? .null })
+      })
   }
 
   package static func event(
@@ -175,7 +195,50 @@ package struct ContractOracle: Sendable {
     }
     for (name, _, reader) in layout.readers {
       guard case .window(let ring, let slot, let window) = reader else { continue }
-      try compare(state, name: "'\(key)', \(name)", known, ring: ring, slot: slot, window, at: time)
+      let name = "'\(key)', \(name)"
+      if window.sketch != nil {
+        try compareSketch(state, name: name, known, ring: ring, slot: slot, window, at: time)
+      } else {
+        try compare(state, name: name, known, ring: ring, slot: slot, window, at: time)
+      }
+    }
+  }
+
+  private func compareSketch(
+    _ state: EntityState, name: String, _ known: [ContractEvent], ring: Int, slot: Int,
+    _ window: WindowDefinition, at time: Int64
+  ) throws {
+    let layoutSlot = layout.rings[ring].sketches[slot]
+    let sketch = layout.sketches[layoutSlot]
+    let found = state.sketch(
+      sketch.kind, ring: ring, slot: slot, layoutSlot: layoutSlot,
+      length: window.length.microseconds, resolution: window.resolution.microseconds, at: time
+    ).value(of: window)
+    let start = window.start(at: Timestamp(microseconds: time)).microseconds
+    let values = known.filter { $0.time >= start }
+      .sorted { ($0.time, $0.createdAt, $0.sequence) < ($1.time, $1.createdAt, $1.sequence) }
+      .compactMap { $0.observation(of: sketch.column) }
+    let expected = ContractOracle.expected(window.function, of: values)
+    let isRight =
+      if let wanted = expected.number, let number = found.number {
+        abs(number - wanted) <= (window.function == .quantile ? 0.0101 : 1e-9) * abs(wanted)
+      } else { found == expected }
+    try require(isRight, "\(name) at \(time): \(found), not \(expected)")
+  }
+
+  private static func expected(_ function: AggregateFunction, of values: [Value]) -> Value {
+    let numbers = values.compactMap(\.number)
+    switch function {
+    case .countDistinct: return .int64(Int64(Set(values).count))
+    case .first: return values.first ?? .null
+    case .last: return values.last ?? .null
+    case .quantile:
+      return numbers.isEmpty ? .null : .double(numbers.sorted()[(numbers.count - 1) / 2])
+    default:
+      guard numbers.count > 1 else { return .null }
+      let mean = numbers.reduce(0, +) / Double(numbers.count)
+      let squares = numbers.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+      return .double((squares / Double(numbers.count - 1)).squareRoot())
     }
   }
 

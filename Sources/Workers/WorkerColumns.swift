@@ -36,27 +36,49 @@ package enum WorkerColumns {
     var message = Martlet_Worker_V1_Column()
     message.name = column.name
     switch column.values {
-    case .bool(let values):
-      message.type = .bool
-      message.values = values.withUnsafeBytes { Data($0) }
-    case .int64(let values):
-      message.type = .int64
-      message.values = values.withUnsafeBytes { Data($0) }
-    case .double(let values):
-      message.type = .double
-      message.values = values.withUnsafeBytes { Data($0) }
-    case .string(let values):
-      message.type = .string
-      message.values = try packed(values, column.name)
-    case .timestamp(let values):
-      message.type = .timestamp
-      message.values = values.withUnsafeBytes { Data($0) }
+    case .list(let lists):
+      var elements = lists.elements
+      if let length = lists.length {
+        message.length = UInt32(length)
+        if elements.count != lists.count * length { elements = lists.padded(0..<lists.count) }
+      } else {
+        message.offsets = try packed(offsets: lists.offsets, column.name)
+      }
+      (message.type, message.values) = try packed(elements, column.name)
+    default: (message.type, message.values) = try packed(column.values, column.name)
     }
     if let presence = column.presence, presence.contains(where: { $0 != 0 }) {
       // An absent cell is a null to Python, which knows only two kinds.
       message.validity = Data(presence.map { $0 == 0 ? 1 : 0 })
     }
     return message
+  }
+
+  /// The type and bytes of scalars.
+  private static func packed(
+    _ values: ColumnValues, _ name: String
+  ) throws -> (Martlet_Worker_V1_Column.TypeEnum, Data) {
+    switch values {
+    case .bool(let values): (.bool, values.withUnsafeBytes { Data($0) })
+    case .int64(let values): (.int64, values.withUnsafeBytes { Data($0) })
+    case .double(let values): (.double, values.withUnsafeBytes { Data($0) })
+    case .string(let values): (.string, try packed(values, name))
+    case .timestamp(let values): (.timestamp, values.withUnsafeBytes { Data($0) })
+    case .list: throw malformed("column '\(name)' has arrays of arrays")
+    }
+  }
+
+  private static func packed(offsets: [Int], _ name: String) throws -> Data {
+    guard let last = offsets.last, last <= Int(UInt32.max) else {
+      throw PlatformError(
+        .invalidArgument,
+        "the arrays of column '\(name)' have too many elements for a worker; send fewer rows")
+    }
+    var data = Data(capacity: 4 * offsets.count)
+    for offset in offsets {
+      withUnsafeBytes(of: UInt32(offset).littleEndian) { data.append(contentsOf: $0) }
+    }
+    return data
   }
 
   private static func packed(_ strings: [String], _ name: String) throws -> Data {
@@ -81,17 +103,47 @@ package enum WorkerColumns {
   private static func unpacked(
     _ message: Martlet_Worker_V1_Column, _ rows: Int
   ) throws -> Column {
-    let values: ColumnValues =
-      switch message.type {
-      case .bool: .bool(try array(message, rows, of: UInt8.self).map { $0 != 0 })
-      case .int64: .int64(try array(message, rows))
-      case .double: .double(try array(message, rows))
-      case .timestamp: .timestamp(try array(message, rows))
-      case .string: .string(try strings(message, rows))
-      case .unspecified, .UNRECOGNIZED:
-        throw malformed("a worker sent column '\(message.name)' without a type")
+    let presence = try presence(message, rows)
+    guard message.length > 0 || !message.offsets.isEmpty else {
+      return Column(
+        name: message.name, values: try scalars(message, rows), presence: presence)
+    }
+    let length = message.length > 0 ? Int(message.length) : nil
+    let offsets =
+      try length.map { length in (0...rows).map { $0 * length } } ?? offsets(message, rows)
+    let elements = try scalars(message, offsets[rows])
+    let lists = ListValues(elements: elements, offsets: offsets, length: length)
+    return Column(
+      name: message.name, values: .list(presence.map(lists.cleared(where:)) ?? lists),
+      presence: presence)
+  }
+
+  private static func scalars(
+    _ message: Martlet_Worker_V1_Column, _ count: Int
+  ) throws -> ColumnValues {
+    switch message.type {
+    case .bool: .bool(try array(message, count, of: UInt8.self).map { $0 != 0 })
+    case .int64: .int64(try array(message, count))
+    case .double: .double(try array(message, count))
+    case .timestamp: .timestamp(try array(message, count))
+    case .string: .string(try strings(message, count))
+    case .unspecified, .UNRECOGNIZED:
+      throw malformed("a worker sent column '\(message.name)' without a type")
+    }
+  }
+
+  private static func offsets(
+    _ message: Martlet_Worker_V1_Column, _ rows: Int
+  ) throws -> [Int] {
+    let offsets = message.offsets.withUnsafeBytes { bytes in
+      (0..<bytes.count / 4).map {
+        Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
       }
-    return Column(name: message.name, values: values, presence: try presence(message, rows))
+    }
+    guard message.offsets.count == 4 * (rows + 1), offsets[0] == 0,
+      zip(offsets, offsets.dropFirst()).allSatisfy({ $0 <= $1 })
+    else { throw malformed("a worker sent column '\(message.name)' with wrong array offsets") }
+    return offsets
   }
 
   private static func presence(

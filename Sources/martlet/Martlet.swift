@@ -1,5 +1,6 @@
 import ArgumentParser
 import Core
+import Server
 
 @main
 struct Martlet: AsyncParsableCommand {
@@ -18,11 +19,13 @@ struct Martlet: AsyncParsableCommand {
       Commands talk to the platform that runs on this data directory; where none runs, they start one for
       themselves and stop it again.
       """,
-    version: "0.1.0",
+    version: PlatformVersion.text,
     groupedSubcommands: [
       CommandGroup(
         name: "Definitions",
-        subcommands: [InitCommand.self, PlanCommand.self, ApplyCommand.self]),
+        subcommands: [
+          InitCommand.self, PlanCommand.self, ApplyCommand.self, LineageCommand.self,
+        ]),
       CommandGroup(
         name: "Platform",
         subcommands: [

@@ -56,6 +56,13 @@ struct PlatformConnection: Sendable {
     try await send(.GET, path, nil)
   }
 
+  /// An answer that is text as it stands.
+  func text(_ path: String) async throws -> String {
+    let response = try await execute(.GET, path, nil, accept: "*/*")
+    guard response.status.code < 300 else { throw try await failure(response) }
+    return String(buffer: try await response.body.collect(upTo: 1 << 30))
+  }
+
   func post(_ path: String, _ body: JSON = .object([])) async throws -> JSON {
     try await send(.POST, path, .bytes(ByteBuffer(bytes: body.utf8)))
   }

@@ -61,7 +61,7 @@ struct DuckDBDecodingTests {
 
   @Test func `a nested type is refused with the column and what to write`() async throws {
     let error = await #expect(throws: PlatformError.self) {
-      try await warehouse.stream("SELECT 1 AS a, [1, 2] AS b", []) { _ in }
+      try await warehouse.stream("SELECT 1 AS a, {'x': 1} AS b", []) { _ in }
     }
     #expect(error?.code == .invalidArgument)
     #expect(error?.message.contains("CAST(\"b\" AS VARCHAR)") == true)

@@ -25,6 +25,8 @@ struct HistoryCase {
       ColumnDefinition(name: "x", type: .double), ColumnDefinition(name: "y", type: .int64),
       ColumnDefinition(name: "text", type: .string), ColumnDefinition(name: "flag", type: .bool),
       ColumnDefinition(name: "when", type: .timestamp),
+      ColumnDefinition(name: "pair", type: .array(of: .double, length: 2)),
+      ColumnDefinition(name: "tags", type: .array(of: .string, length: nil)),
     ])
 
   let base: Int64
@@ -82,9 +84,15 @@ struct HistoryCase {
       "text": random.oneIn(5) ? Value.null : .string(text(using: &random)),
       "flag": random.oneIn(5) ? Value.null : .bool(random.oneIn(2)),
       "when": .timestamp(Timestamp(microseconds: Int64.random(in: 0...9, using: &random))),
+      "pair": random.oneIn(5)
+        ? Value.null
+        : .list(.double([Double(sequence), Double.random(in: 0...1, using: &random)])),
+      "tags": random.oneIn(5)
+        ? Value.null
+        : .list(.string((0..<Int.random(in: 0...3, using: &random)).map { "t\(sequence).\($0)" })),
     ]
     if hasAbsent {
-      for name in ["x", "y", "text", "flag", "when"] where random.oneIn(3) {
+      for name in ["x", "y", "text", "flag", "when", "pair", "tags"] where random.oneIn(3) {
         cells[name] = .some(nil)
       }
     }
@@ -148,20 +156,26 @@ struct HistoryCase {
       }
       for index in 0..<Int.random(in: 0...5, using: &random) {
         let function = AggregateFunction.allCases.randomElement(using: &random) ?? .count
-        let columns = function == .count ? [nil, "x", "text", "flag", "when"] : ["x", "y"]
+        let columns: [String?] =
+          switch function {
+          case .count: [nil, "x", "text", "flag", "when", "tags"]
+          case .countDistinct, .first, .last: ["x", "y", "text", "flag", "when"]
+          default: ["x", "y"]
+          }
+        let column = columns.randomElement(using: &random) ?? nil
         let filters = [nil, nil, "y > 0", "flag", "x < 1 and text != 't3'", accented]
         let filter = try (filters.randomElement(using: &random) ?? nil).map {
           try Expression.parse($0)
         }
         let window = WindowDefinition(
-          function: function, column: columns.randomElement(using: &random) ?? nil, filter: filter,
+          function: function, column: column, filter: filter,
           length: Span(microseconds: Int64.random(in: 1...60, using: &random)),
-          resolution: Span(microseconds: [1, 2, 7, 10].randomElement(using: &random) ?? 1))
-        features.append(
-          FeatureDefinition(
-            name: "w\(index)", kind: .window(window), type: function == .count ? .int64 : .double))
+          resolution: Span(microseconds: [1, 2, 7, 10].randomElement(using: &random) ?? 1),
+          parameter: function == .quantile ? [0, 0.25, 0.5, 1].randomElement(using: &random) : nil)
+        let type = function.type(over: column.flatMap { source.column($0)?.type } ?? .double)
+        features.append(FeatureDefinition(name: "w\(index)", kind: .window(window), type: type))
       }
-      if features.contains(where: { $0.name == "w0" }) {
+      if features.contains(where: { $0.name == "w0" && $0.type.isNumeric }) {
         features.append(
           FeatureDefinition(
             name: "twice", kind: .derived(try Expression.parse("coalesce(w0, 1) * 2.0")),
@@ -169,6 +183,17 @@ struct HistoryCase {
       }
       return ViewDefinition(name: "of_\(entity)", entity: entity, source: "s", features: features)
     }
+  }
+
+  /// How far a feature may be from its exact value, where it is an estimate.
+  func relativeError(of name: FeatureName) -> Double? {
+    // The derived feature is twice the first window.
+    let window = name.feature == "twice" ? "w0" : name.feature
+    let feature = snapshot.project.view(name.view)?.feature(window)
+    guard case .window(let window)? = feature?.kind, window.function == .quantile else {
+      return nil
+    }
+    return QuantileSketch.relativeError
   }
 
   /// The events as a source's batch, absent cells marked.

@@ -50,18 +50,21 @@ struct HistoryOracle {
     // The greatest multiple of the resolution that is not above the tail.
     var start = tail / resolution * resolution
     if start > tail { start -= resolution }
-    var numbers: [Double] = []
-    for event in seen where event.time >= start {
+    if resolution == 1 { start = tail + 1 }
+    var observed: [Value] = []
+    let ordered = seen.sorted {
+      ($0.time, $0.created, $0.sequence) < ($1.time, $1.created, $1.sequence)
+    }
+    for event in ordered where event.time >= start {
       if let filter = window.filter, !passes(filter, event) { continue }
       guard let column = window.column else {
-        numbers.append(1)
+        observed.append(.int64(1))
         continue
       }
       let cell = (event.cells[column] ?? nil) ?? .null
-      if cell.isNull { continue }
-      let number = cell.number ?? 1
-      if !number.isNaN { numbers.append(number) }
+      if !cell.isNull, cell.number?.isNaN != true { observed.append(cell) }
     }
+    let numbers = observed.map { $0.number ?? 1 }
     switch window.function {
     case .count: return .int64(Int64(numbers.count))
     case .sum: return .double(numbers.reduce(0, +))
@@ -69,7 +72,24 @@ struct HistoryOracle {
       return numbers.isEmpty ? .null : .double(numbers.reduce(0, +) / Double(numbers.count))
     case .min: return numbers.min().map { .double($0) } ?? .null
     case .max: return numbers.max().map { .double($0) } ?? .null
+    case .first: return observed.first ?? .null
+    case .last: return observed.last ?? .null
+    case .countDistinct:
+      // Minus zero is zero.
+      return .int64(Int64(Set(observed.map { $0 == .double(0) ? .double(0) : $0 }).count))
+    case .variance, .stddev:
+      guard let variance = variance(of: numbers) else { return .null }
+      return .double(window.function == .stddev ? variance.squareRoot() : variance)
+    case .quantile:
+      let rank = (window.parameter ?? 0) * Double(numbers.count - 1)
+      return numbers.isEmpty ? .null : .double(numbers.sorted()[Int(rank.rounded(.down))])
     }
+  }
+
+  private func variance(of numbers: [Double]) -> Double? {
+    guard numbers.count > 1, numbers.allSatisfy(\.isFinite) else { return nil }
+    let mean = numbers.reduce(0, +) / Double(numbers.count)
+    return numbers.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(numbers.count - 1)
   }
 
   private func passes(_ filter: Expression, _ event: HistoryCase.Event) -> Bool {
@@ -89,9 +109,10 @@ struct HistoryOracle {
   }
 }
 
-/// Whether two values are the same, sums to 1e-9 relative.
-func isSame(_ a: Value, _ b: Value) -> Bool {
+/// Whether two values are the same, sums to 1e-9 relative, or as near as `relative` asks.
+func isSame(_ a: Value, _ b: Value, relative: Double? = nil) -> Bool {
   guard case .double(let x) = a, case .double(let y) = b else { return a == b }
   if x == y || (x.isNaN && y.isNaN) { return true }
+  if let relative { return abs(x - y) <= relative * 1.000_001 * abs(y) }
   return abs(x - y) <= 1e-9 * max(abs(x), abs(y), 1)
 }

@@ -19,7 +19,7 @@ import Testing
         for row in 0..<history.spine.count {
           let expected = oracle.value(feature, row: row)
           let isRight =
-            isSame(column[row], expected.value)
+            isSame(column[row], expected.value, relative: history.relativeError(of: feature))
             && (set.statuses?[feature]).map { $0[row] == expected.status } ?? true
           if !isRight {
             Issue.record(

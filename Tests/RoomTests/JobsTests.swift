@@ -176,7 +176,7 @@ struct JobQueueTests {
     try first.close()
     let second = try JobQueue(path: path, clock: FixedClock())
     #expect(try await second.claim(owner: "new", lease: .hours(1)) == nil)
-    #expect(try await second.recover() == 1)
+    #expect(try await second.recover().count == 1)
     let taken = try #require(try await second.claim(owner: "new", lease: .hours(1)))
     #expect(taken.id == job.id && taken.attempt == 2)
     #expect(

@@ -66,6 +66,13 @@ struct WorkersWireTests {
     #expect(batch["city"]?[0] == .string("Zürich"))
     #expect(batch["city"]?[2] == .string("東京 🗼"))
     #expect(batch["note"]?.presence == [0, 0, 1])
+    #expect(batch["embedding"]?.type == .array(of: .double, length: 2))
+    #expect(batch["embedding"]?[1] == .list(.double([2, 1e-300])))
+    #expect(batch["embedding"]?[2] == .null)
+    #expect(batch["tags"]?.type == .array(of: .string, length: nil))
+    #expect(batch["tags"]?[0] == .list(.string(["a", "Zürich"])))
+    #expect(batch["tags"]?[1] == .list(.string([])))
+    #expect(batch["tags"]?.presence == [0, 0, 1])
     #expect(try WorkerColumns.packed(batch) == message)
   }
 

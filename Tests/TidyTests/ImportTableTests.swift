@@ -20,6 +20,9 @@ import Testing
     ("Sources/Jobs/A.swift", "import CDuckDB"),
     ("Sources/Backends/Embedded/A.swift", "import Workers"),
     ("Sources/Backends/DuckDB/A.swift", "import EmbeddedBackend"),
+    ("Sources/Backends/Kafka/A.swift", "import CDuckDB"),
+    ("Sources/Features/A.swift", "import KafkaBackend"),
+    ("Sources/Server/A.swift", "import CRdKafka"),
     ("Sources/Server/A.swift", "import CDuckDB"),
     ("Sources/Server/A.swift", "import martlet"),
     ("Sources/martlet/A.swift", "import Catalog"),
@@ -41,6 +44,7 @@ import Testing
     ("Sources/Workers/A.swift", "import NIOPosix"),
     ("Sources/Serving/A.swift", "import Features"),
     ("Sources/Backends/DuckDB/A.swift", "import CDuckDB"),
+    ("Sources/Backends/Kafka/A.swift", "import CRdKafka"),
     ("Sources/Server/HTTP/A.swift", "import HummingbirdCore"),
     ("Sources/Server/GRPC/A.swift", "import GRPCNIOTransportHTTP2"),
     ("Sources/martlet/A.swift", "import Server"),
@@ -56,7 +60,7 @@ import Testing
   @Test("a file in a folder without a row is refused")
   func refusesUnknownTargets() {
     #expect(messages("", in: "Sources/Utilities/A.swift").count == 1)
-    #expect(messages("", in: "Sources/Backends/Kafka/A.swift").count == 1)
+    #expect(messages("", in: "Sources/Backends/Etcd/A.swift").count == 1)
     #expect(messages("", in: "Sources/CoreExtra/A.swift").count == 1)
   }
 

@@ -12,6 +12,10 @@ DOUBLE     float64             float64, NaN
 STRING     object of str       object, None
 TIMESTAMP  datetime64[us] UTC  datetime64[us], NaT
 ========== =================== ==========================
+
+An array column whose rows all have n elements is a two-dimensional array (rows, n) of the same
+dtypes, a null row filled with the null of the table (NaN, None, NaT). One whose rows differ is an
+object array of one-dimensional arrays, with None for a null row.
 """
 
 from __future__ import annotations
@@ -66,6 +70,13 @@ def validity(column: Column, rows: int) -> NDArray[np.bool_] | None:
     return valid
 
 
+def array_length(column: Column) -> int | None:
+    """How many elements each row of an array column has, 0 where rows differ, None for no array."""
+    if column.length:
+        return int(column.length)
+    return 0 if column.offsets else None
+
+
 def packed_values(column: Column, rows: int) -> Array:
     """A fixed-width column's buffer as an array, without a copy."""
     dtype = PACKED.get(column.type)
@@ -118,9 +129,41 @@ def presented(values: Array, column_type: int, valid: NDArray[np.bool_] | None) 
 def array(column: Column, rows: int) -> Array:
     """One column as the user sees it."""
     valid = validity(column, rows)
+    length = array_length(column)
+    if length is not None:
+        return _same_length(column, rows, valid) if length else _lists(column, rows, valid)
     if column.type == STRING:
         return strings(column, rows, valid)
     return presented(packed_values(column, rows), column.type, valid)
+
+
+def _elements(column: Column, count: int) -> Array:
+    if column.type == STRING:
+        return strings(column, count, None)
+    return presented(packed_values(column, count), column.type, None)
+
+
+def _same_length(column: Column, rows: int, valid: NDArray[np.bool_] | None) -> Array:
+    values = _elements(column, rows * column.length).reshape(rows, column.length)
+    if valid is None:
+        return values
+    null: Any = {STRING: None, TIMESTAMP: np.datetime64("NaT", "us")}.get(column.type, np.nan)
+    return np.where(valid[:, None], values, null)
+
+
+def _lists(column: Column, rows: int, valid: NDArray[np.bool_] | None) -> Array:
+    if len(column.offsets) != (rows + 1) * OFFSET.itemsize:
+        raise internal(f"column {column.name!r} has array offsets that are not of {rows} rows")
+    offsets = np.frombuffer(column.offsets, OFFSET).astype(np.int64)
+    if offsets[0] != 0 or bool(np.any(np.diff(offsets) < 0)):
+        raise internal(f"column {column.name!r} has array offsets that do not rise from 0")
+    values = _elements(column, int(offsets[-1]))
+    bounds = offsets.tolist()
+    out = np.empty(rows, dtype=object)
+    for row in range(rows):
+        if valid is None or valid[row]:
+            out[row] = values[bounds[row] : bounds[row + 1]]
+    return out
 
 
 def arrays(columns: Columns) -> dict[str, Array]:
@@ -171,15 +214,115 @@ def _packed_strings(values: Array, valid: NDArray[np.bool_] | None) -> bytes:
     return offsets.astype(OFFSET).tobytes() + b"".join(encoded)
 
 
-def column_of(name: str, values: Any, like: int | None = None) -> Column:
+def column_of(name: str, values: Any, like: int | None = None, length: int | None = None) -> Column:
     """One column from what a user returned; NaN, None, NaT and masked values become null.
 
     `like` is the type of the input column of the same name: whole numbers that passed through
-    floating point because of nulls go back to INT64, and so on.
+    floating point because of nulls go back to INT64, and so on. `length` is its `array_length`. Two
+    dimensions, and rows that are sequences, are an array column.
     """
+    if length is not None or _holds_arrays(values):
+        return _array_column(name, values, like, length)
     values, valid = _values_and_validity(name, values)
     values, column_type = _typed(name, values, valid, like)
     return packed_column(name, column_type, values, valid)
+
+
+def _holds_arrays(values: Any) -> bool:
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return values.ndim == 2
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        return False
+    first = next((value for value in values if not _is_missing(value)), None)
+    return isinstance(first, list | tuple | np.ndarray)
+
+
+def _is_missing(value: Any) -> bool:
+    return not isinstance(value, list | tuple | np.ndarray) and _is_null(value)
+
+
+def _array_column(name: str, values: Any, like: int | None, length: int | None) -> Column:
+    """Rows of arrays. A null row is None, or in two dimensions one of nothing but NaN or NaT."""
+    rows, valid = cells(name, values)
+    counts = np.array([len(cell) for cell in rows], dtype=np.int64)
+    filled = [cell for cell in rows if len(cell)]
+    if filled:
+        flat = np.concatenate(filled)
+        flat, column_type = _typed(name, _whole(name, flat), None, like)
+    else:
+        column_type = DOUBLE if like is None else like
+        flat = np.empty(0, object if column_type == STRING else np.int64)
+    same = int(counts[valid][0]) if valid.any() else 0
+    if length is None:
+        length = same if isinstance(values, np.ndarray) and values.ndim == 2 else 0
+    fixed = length if length and bool(np.all(counts[valid] == length)) else 0
+    if fixed and not valid.all():
+        padded = np.full((len(rows), fixed), "" if column_type == STRING else 0, flat.dtype)
+        padded[valid] = flat.reshape(-1, fixed)
+        flat = padded.reshape(-1)
+    column = packed_column(name, column_type, flat)
+    if not valid.all():
+        column.validity = valid.astype(np.uint8).tobytes()
+    if fixed:
+        column.length = fixed
+    else:
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        if offsets[-1] > np.iinfo(np.uint32).max:
+            raise bad_output(f"column {name!r} has {offsets[-1]} elements; return fewer rows")
+        column.offsets = offsets.astype(OFFSET).tobytes()
+    return column
+
+
+def cells(name: str, values: Any) -> tuple[list[Array], NDArray[np.bool_]]:
+    """The elements of each row, none for a null row, and which rows are there."""
+    if isinstance(values, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(values)
+        partly = mask.any(axis=1) & ~mask.all(axis=1) if values.ndim == 2 else mask
+        if values.ndim != 2 or partly.any():
+            raise bad_output(f"column {name!r} masks elements of an array; mask whole rows")
+        values = np.where(mask.all(axis=1), None, listed(list(values.data)))
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "fM":
+        nulls = np.isnan(values) if values.dtype.kind == "f" else np.isnat(values)
+        valid = ~nulls.all(axis=1) if values.shape[1] else np.ones(len(values), bool)
+        return [row if here else row[:0] for row, here in zip(values, valid, strict=True)], valid
+    found: list[Array] = []
+    here = np.ones(len(values), dtype=bool)
+    for row, value in enumerate(values):
+        if _is_missing(value):
+            here[row] = False
+            found.append(np.empty(0))
+            continue
+        if not isinstance(value, list | tuple | np.ndarray):
+            raise bad_output(
+                f"column {name!r}, row {row}, is a {type(value).__name__}; "
+                "return an array, a list or None for each row"
+            )
+        cell = value if isinstance(value, np.ndarray) else listed(value)
+        if cell.ndim != 1:
+            raise bad_output(f"column {name!r}, row {row}, has {cell.ndim} dimensions; return one")
+        if cell.dtype == object and len(cell) and all(element is None for element in cell):
+            # A row of None in two dimensions is how a null row of text comes in.
+            here[row] = False
+            cell = cell[:0]
+        found.append(cell)
+    return found, here
+
+
+def _whole(name: str, elements: Array) -> Array:
+    """Elements of which none is null; NaN is a number."""
+    missing = elements.dtype == object and any(
+        element is None or (_is_null(element) and not isinstance(element, float))
+        for element in elements
+    )
+    if missing or (elements.dtype.kind == "M" and bool(np.isnat(elements).any())):
+        raise bad_output(
+            f"column {name!r} has an array with a null element; leave it out, or return None for "
+            "the whole row"
+        )
+    return elements
 
 
 def _values_and_validity(name: str, values: Any) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -193,7 +336,7 @@ def _values_and_validity(name: str, values: Any) -> tuple[Array, NDArray[np.bool
         own = not isinstance(values.dtype, np.dtype)
         values = (values.astype(object) if own else values).to_numpy()
     elif not isinstance(values, np.ndarray):
-        values = _array_of(values)
+        values = listed(values)
     if values.ndim != 1:
         raise bad_output(
             f"column {name!r} has {values.ndim} dimensions {values.shape}; return one value a row"
@@ -204,12 +347,14 @@ def _values_and_validity(name: str, values: Any) -> tuple[Array, NDArray[np.bool
     return values, None if nulls is None else ~nulls
 
 
-def _array_of(values: Any) -> Array:
+def listed(values: Any) -> Array:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         return np.asarray(values)
-    listed = list(values)
-    out = np.empty(len(listed), dtype=object)
-    out[:] = listed
+    values = list(values)
+    out = np.empty(len(values), dtype=object)
+    # One by one: rows of one length would be taken for a second dimension.
+    for place, value in enumerate(values):
+        out[place] = value
     return out
 
 
@@ -332,7 +477,9 @@ def _utc(name: str, row: int, value: Any) -> Any:
     return np.datetime64(value.astimezone(datetime.UTC).replace(tzinfo=None), "us")
 
 
-def table(values: Mapping[str, Any], rows: int, like: Mapping[str, int] | None = None) -> Columns:
+def table(
+    values: Mapping[str, Any], rows: int, like: Mapping[str, Column] | None = None
+) -> Columns:
     """Columns from arrays by name; every one must have `rows` values."""
     known = like or {}
     out = Columns(rows=rows)
@@ -340,7 +487,12 @@ def table(values: Mapping[str, Any], rows: int, like: Mapping[str, int] | None =
         if not isinstance(name, str):
             raise bad_output(f"a column is named {name!r}; names are strings")
         check_rows(name, column_values, rows)
-        out.columns.append(column_of(name, column_values, known.get(name)))
+        given = known.get(name)
+        out.columns.append(
+            column_of(name, column_values)
+            if given is None
+            else column_of(name, column_values, given.type, array_length(given))
+        )
     return out
 
 

@@ -13,7 +13,7 @@ from martlet_worker import columns as wire
 from martlet_worker.columns import Array
 from martlet_worker.faults import bad_output, last_line
 from martlet_worker.usercode import FolderCode, user_file, user_function
-from martlet_worker.worker_pb2 import Columns, RowError, Transform, Transformed
+from martlet_worker.worker_pb2 import Column, Columns, RowError, Transform, Transformed
 
 Function = Callable[[dict[str, Array]], Any]
 
@@ -81,7 +81,7 @@ def transformed(function: Function, rows: Columns) -> Transformed:
     errors = [RowError(row=piece.start, message=piece.error) for piece in pieces if piece.error]
     if not kept:
         return Transformed(rows=Columns(rows=rows.rows), row_errors=errors)
-    like: dict[str, int] = {column.name: column.type for column in rows.columns}
+    like = {column.name: column for column in rows.columns}
     if len(pieces) == 1 and kept[0].values is not None:
         return Transformed(rows=wire.table(kept[0].values, rows.rows, like))
     return Transformed(rows=_joined(kept, rows.rows, like), row_errors=errors)
@@ -116,7 +116,7 @@ def _by_name(answer: Any, rows: int) -> Mapping[str, Any]:
     return named
 
 
-def _joined(kept: list[Piece], rows: int, like: dict[str, int]) -> Columns:
+def _joined(kept: list[Piece], rows: int, like: Mapping[str, Column]) -> Columns:
     names = list(kept[0].values or {})
     for piece in kept:
         if set(piece.values or {}) != set(names):
@@ -138,10 +138,15 @@ def _objects(values: Any) -> Array:
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
     values = np.ma.filled(values.astype(object), None) if np.ma.isMaskedArray(values) else values
-    listed = np.asarray(values)
-    if listed.dtype.kind != "M":
+    listed = values if isinstance(values, np.ndarray) else wire.listed(values)
+    if listed.ndim == 1 and listed.dtype.kind != "M":
         return listed.astype(object)
+    if listed.ndim == 2:
+        found, valid = wire.cells("of arrays", listed)
+        rows = [cell if here else None for cell, here in zip(found, valid, strict=True)]
+    else:
+        rows = list(listed)
     out = np.empty(len(listed), dtype=object)
-    for row, value in enumerate(listed):
+    for row, value in enumerate(rows):
         out[row] = value
     return out

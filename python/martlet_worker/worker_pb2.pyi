@@ -322,7 +322,7 @@ class Columns(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., columns: _Optional[_Iterable[_Union[Column, _Mapping]]] = ...) -> None: ...
 
 class Column(_message.Message):
-    __slots__ = ("name", "type", "values", "validity")
+    __slots__ = ("name", "type", "values", "validity", "offsets", "length")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         TYPE_UNSPECIFIED: _ClassVar[Column.Type]
@@ -341,8 +341,12 @@ class Column(_message.Message):
     TYPE_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     VALIDITY_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: Column.Type
     values: bytes
     validity: bytes
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[Column.Type, str]] = ..., values: _Optional[bytes] = ..., validity: _Optional[bytes] = ...) -> None: ...
+    offsets: bytes
+    length: int
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[Column.Type, str]] = ..., values: _Optional[bytes] = ..., validity: _Optional[bytes] = ..., offsets: _Optional[bytes] = ..., length: _Optional[int] = ...) -> None: ...

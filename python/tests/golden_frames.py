@@ -22,7 +22,7 @@ SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
 def every_type() -> pb.Columns:
-    """Three rows of each type, with nulls, an empty string and text beyond ASCII."""
+    """Three rows of each type and of arrays, with nulls, an empty string and text beyond ASCII."""
     last_null = np.array([True, True, False])
     return pb.Columns(
         rows=3,
@@ -44,6 +44,8 @@ def every_type() -> pb.Columns:
                 ),
                 last_null,
             ),
+            wire.column_of("embedding", np.array([[0.5, -1.0], [2.0, 1e-300], [np.nan, np.nan]])),
+            wire.column_of("tags", [["a", "Zürich"], [], None]),
         ],
     )
 

@@ -113,10 +113,51 @@ def test_whole_numbers_that_met_nulls_go_back_to_int64() -> None:
     assert wire.column_of("n", np.array([1.0, np.nan]), like=wire.BOOL).type == wire.BOOL
 
 
+def round_trip(
+    values: object, like: int | None = None, length: int | None = None
+) -> tuple[pb.Column, wire.Array]:
+    column = wire.column_of("x", values, like, length)
+    return column, wire.array(column, len(values))  # type: ignore[arg-type]
+
+
+def test_two_dimensions_are_an_array_column_of_one_length() -> None:
+    column, back = round_trip(np.array([[1.0, 2.0], [np.nan, np.nan], [np.nan, 4.0]]))
+    assert (column.type, column.length, column.offsets) == (wire.DOUBLE, 2, b"")
+    assert column.validity == b"\1\0\1"
+    np.testing.assert_array_equal(back, [[1.0, 2.0], [np.nan, np.nan], [np.nan, 4.0]])
+
+
+def test_rows_of_lists_are_an_array_column_with_offsets() -> None:
+    column, back = round_trip([["a", "bc"], None, []])
+    assert (column.type, column.length) == (wire.STRING, 0)
+    assert column.offsets == struct.pack("<4I", 0, 2, 2, 2)
+    assert [None if row is None else list(row) for row in back] == [["a", "bc"], None, []]
+
+
+def test_lists_take_the_length_and_type_of_the_input_column() -> None:
+    column, back = round_trip([[1.0, 2.0], None], like=wire.INT64, length=2)
+    assert (column.type, column.length) == (wire.INT64, 2)
+    np.testing.assert_array_equal(back, [[1.0, 2.0], [np.nan, np.nan]])
+    column, _ = round_trip([[1.0, 2.0], [3.0]], like=wire.DOUBLE, length=2)
+    assert (column.length, len(column.offsets)) == (0, 12)
+    column, _ = round_trip([[], None], like=wire.STRING, length=0)
+    assert column.type == wire.STRING
+
+
+def test_numbers_of_an_array_column_are_views_of_the_message() -> None:
+    column = wire.column_of("x", np.arange(6.0).reshape(2, 3))
+    back = wire.array(column, 2)
+    assert back.shape == (2, 3)
+    assert not back.flags.writeable
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (np.zeros((2, 2)), "2 dimensions"),
+        (np.zeros((2, 2, 2)), "3 dimensions"),
+        ([[1, None]], "null element"),
+        ([["a"], 1], "row 1, is a int"),
+        ([[1, "a"]], "values of type int, str"),
         ([object(), 1], "values of type int, object"),
         ([2**63], "does not fit int64"),
         (np.array([2**63], np.uint64), "does not fit int64"),

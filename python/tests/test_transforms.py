@@ -8,6 +8,7 @@ from platform_side import Platform, table
 
 from martlet_worker import columns as wire
 from martlet_worker import worker_pb2 as pb
+from martlet_worker.transform import transformed
 
 EVENTS = table(
     {
@@ -39,6 +40,37 @@ def transform(columns):
     # What passes through keeps its type although nulls made it float64 on the way.
     types = {column.name: column.type for column in answer.transformed.rows.columns}
     assert types["count"] == wire.INT64
+
+
+def test_arrays_go_in_and_out_row_by_row() -> None:
+    rows = table(
+        {
+            "embedding": np.array([[3.0, 4.0], [np.nan, np.nan], [0.0, 0.0]]),
+            "tags": [["a", "b"], None, []],
+        }
+    )
+
+    def transform(columns: dict[str, wire.Array]) -> dict[str, object]:
+        lengths = np.linalg.norm(columns["embedding"], axis=1, keepdims=True)
+        if (lengths == 0).any():
+            raise ValueError("no direction")
+        return {
+            "embedding": columns["embedding"] / lengths,
+            "tags": [None if tags is None else [*tags, "c"] for tags in columns["tags"]],
+        }
+
+    answer = transformed(transform, rows)
+    assert [(error.row, error.message) for error in answer.row_errors] == [
+        (2, "ValueError: no direction")
+    ]
+    read = wire.arrays(answer.rows)
+    assert answer.rows.columns[0].length == 2
+    np.testing.assert_array_equal(read["embedding"][:2], [[0.6, 0.8], [np.nan, np.nan]])
+    assert [None if tags is None else list(tags) for tags in read["tags"]] == [
+        ["a", "b", "c"],
+        None,
+        None,
+    ]
 
 
 def test_a_data_frame_is_an_answer_too(platform: Platform) -> None:

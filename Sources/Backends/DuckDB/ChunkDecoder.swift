@@ -14,6 +14,8 @@ final class ChunkDecoder {
     case timestamp
     case scaledTimestamp(multiply: Int64, divide: Int64)
     case onlyNull
+    /// `length` where it is one of fixed length.
+    indirect case list(of: Kind, length: Int?)
   }
 
   private let names: [String]
@@ -39,14 +41,57 @@ final class ChunkDecoder {
     for (index, kind) in kinds.enumerated() {
       let vector = duckdb_data_chunk_get_vector(chunk, idx_t(index))
       let cells = VectorCells(vector, count: count)
-      columns.append(
-        Column(name: names[index], values: Self.values(cells, kind), presence: cells.presence))
+      let values =
+        if case .list(let element, let length) = kind {
+          try lists(vector, cells, element, length: length, name: names[index])
+        } else {
+          Self.values(cells, kind)
+        }
+      columns.append(Column(name: names[index], values: values, presence: cells.presence))
     }
     return ColumnBatch(columns: columns, count: count)
   }
 
+  private func lists(
+    _ vector: duckdb_vector?, _ cells: VectorCells, _ element: Kind, length: Int?, name: String
+  ) throws -> ColumnValues {
+    let entries = cells.entries(length: length)
+    let child =
+      length.map { VectorCells(duckdb_array_vector_get_child(vector), count: cells.count * $0) }
+      ?? VectorCells(
+        duckdb_list_vector_get_child(vector), count: Int(duckdb_list_vector_get_size(vector)))
+    guard entries.allSatisfy({ child.areValid($0) }) else {
+      throw PlatformError(
+        .invalidArgument,
+        "Column '\(name)' has an array with a null element, which cannot be returned; write CAST(\(EventTable.quoted(name)) "
+          + "AS VARCHAR), or leave nulls out with list_filter.")
+    }
+    let all = Self.values(child, element)
+    var offsets = [Int](reserving: entries.count + 1)
+    offsets.append(0)
+    var isInOrder = true
+    for entry in entries {
+      if entry.lowerBound != offsets[offsets.count - 1], !entry.isEmpty { isInOrder = false }
+      offsets.append(offsets[offsets.count - 1] + entry.count)
+    }
+    let isWhole = isInOrder && offsets[entries.count] == all.count
+    return .list(
+      ListValues(
+        elements: isWhole ? all : all.joining(entries), offsets: offsets, length: length))
+  }
+
   private static func kind(of type: duckdb_logical_type?, column: String) throws -> Kind {
     switch duckdb_get_type_id(type) {
+    case DUCKDB_TYPE_LIST, DUCKDB_TYPE_ARRAY:
+      let isArray = duckdb_get_type_id(type) == DUCKDB_TYPE_ARRAY
+      var child =
+        isArray ? duckdb_array_type_child_type(type) : duckdb_list_type_child_type(type)
+      defer { duckdb_destroy_logical_type(&child) }
+      let element = try kind(of: child, column: column)
+      // Lists of lists are no values of the platform.
+      if case .list = element { throw unreturnable(column) }
+      return .list(
+        of: element, length: isArray ? Int(duckdb_array_type_array_size(type)) : nil)
     case DUCKDB_TYPE_BOOLEAN: return .bool
     case DUCKDB_TYPE_TINYINT: return .int8
     case DUCKDB_TYPE_SMALLINT: return .int16
@@ -78,12 +123,15 @@ final class ChunkDecoder {
     case DUCKDB_TYPE_TIMESTAMP_MS: return .scaledTimestamp(multiply: 1_000, divide: 1)
     case DUCKDB_TYPE_TIMESTAMP_NS: return .scaledTimestamp(multiply: 1, divide: 1_000)
     case DUCKDB_TYPE_SQLNULL: return .onlyNull
-    default:
-      throw PlatformError(
-        .invalidArgument,
-        "Column '\(column)' has a type that cannot be returned; write CAST(\(EventTable.quoted(column)) AS VARCHAR), or select "
-          + "its parts.")
+    default: throw unreturnable(column)
     }
+  }
+
+  private static func unreturnable(_ column: String) -> PlatformError {
+    PlatformError(
+      .invalidArgument,
+      "Column '\(column)' has a type that cannot be returned; write CAST(\(EventTable.quoted(column)) AS VARCHAR), or select "
+        + "its parts.")
   }
 
   private static func values(_ cells: VectorCells, _ kind: Kind) -> ColumnValues {
@@ -120,7 +168,7 @@ final class ChunkDecoder {
     case .scaledTimestamp(let multiply, let divide):
       .timestamp(
         cells.map(Int64.self, zero: 0) { floorMultiple($0, divide) / divide &* multiply })
-    case .onlyNull: .int64([Int64](repeating: 0, count: cells.count))
+    case .onlyNull, .list: .int64([Int64](repeating: 0, count: cells.count))
     }
   }
 
@@ -187,6 +235,26 @@ private struct VectorCells {
   private func isValid(_ row: Int) -> Bool {
     guard let validity else { return true }
     return validity[row >> 6] >> UInt64(row & 63) & 1 == 1
+  }
+
+  func areValid(_ rows: Range<Int>) -> Bool {
+    validity == nil || rows.allSatisfy(isValid)
+  }
+
+  /// Where each cell's elements are in the child vector; nothing for a null.
+  func entries(length: Int?) -> [Range<Int>] {
+    if let length {
+      return (0..<count).map { row in
+        isValid(row) ? row * length..<(row + 1) * length : 0..<0
+      }
+    }
+    guard let data else { return [] }
+    let entries = data.assumingMemoryBound(to: duckdb_list_entry.self)
+    return (0..<count).map { row in
+      guard isValid(row) else { return 0..<0 }
+      let start = Int(entries[row].offset)
+      return start..<start + Int(entries[row].length)
+    }
   }
 
   var presence: [UInt8]? {

@@ -10,7 +10,7 @@ final class ChunkWriter {
   private let table: String
   /// Reused for every chunk of the same types.
   private var chunk: duckdb_data_chunk?
-  private var chunkTypes: [duckdb_type] = []
+  private var chunkTypes: [CellType] = []
   private let vectorSize = Int(duckdb_vector_size())
 
   init(table: String, columns: [String], on connection: DuckDBConnection) throws {
@@ -62,9 +62,9 @@ final class ChunkWriter {
     }
   }
 
-  private func makeChunk(_ types: [duckdb_type]) {
+  private func makeChunk(_ types: [CellType]) {
     duckdb_destroy_data_chunk(&chunk)
-    var logical = types.map { duckdb_create_logical_type($0) }
+    var logical = types.map { $0.makeLogicalType() }
     chunk = duckdb_create_data_chunk(&logical, idx_t(types.count))
     for index in logical.indices { duckdb_destroy_logical_type(&logical[index]) }
     chunkTypes = types
@@ -78,6 +78,45 @@ final class ChunkWriter {
   }
 }
 
+/// What the cells of one vector are.
+struct CellType: Equatable {
+  enum Shape: Equatable {
+    case single, list
+    case array(Int)
+  }
+
+  var element: duckdb_type
+  var shape = Shape.single
+
+  init(_ element: duckdb_type) { self.element = element }
+
+  init(_ type: ColumnType) {
+    element =
+      switch type.scalar {
+      case .bool: DUCKDB_TYPE_BOOLEAN
+      case .int64: DUCKDB_TYPE_BIGINT
+      case .double: DUCKDB_TYPE_DOUBLE
+      case .string: DUCKDB_TYPE_VARCHAR
+      case .timestamp: DUCKDB_TYPE_TIMESTAMP
+      }
+    if case .array(_, let length) = type { shape = length.map { .array($0) } ?? .list }
+  }
+
+  /// To be destroyed by the caller.
+  func makeLogicalType() -> duckdb_logical_type? {
+    var element = duckdb_create_logical_type(element)
+    switch shape {
+    case .single: return element
+    case .list:
+      defer { duckdb_destroy_logical_type(&element) }
+      return duckdb_create_list_type(element)
+    case .array(let length):
+      defer { duckdb_destroy_logical_type(&element) }
+      return duckdb_create_array_type(element, idx_t(length))
+    }
+  }
+}
+
 /// One column on its way into a table.
 enum ColumnCells {
   case column(Column)
@@ -88,20 +127,13 @@ enum ColumnCells {
   case blobs([[UInt8]?])
   case noBlobs
 
-  var type: duckdb_type {
+  var type: CellType {
     switch self {
-    case .column(let column):
-      switch column.type {
-      case .bool: DUCKDB_TYPE_BOOLEAN
-      case .int64: DUCKDB_TYPE_BIGINT
-      case .double: DUCKDB_TYPE_DOUBLE
-      case .string: DUCKDB_TYPE_VARCHAR
-      case .timestamp: DUCKDB_TYPE_TIMESTAMP
-      }
-    case .timestamps: DUCKDB_TYPE_TIMESTAMP
-    case .int64: DUCKDB_TYPE_BIGINT
-    case .strings: DUCKDB_TYPE_VARCHAR
-    case .blobs, .noBlobs: DUCKDB_TYPE_BLOB
+    case .column(let column): CellType(column.type)
+    case .timestamps: CellType(DUCKDB_TYPE_TIMESTAMP)
+    case .int64: CellType(DUCKDB_TYPE_BIGINT)
+    case .strings: CellType(DUCKDB_TYPE_VARCHAR)
+    case .blobs, .noBlobs: CellType(DUCKDB_TYPE_BLOB)
     }
   }
 
@@ -121,10 +153,8 @@ enum ColumnCells {
     switch self {
     case .column(let column):
       switch column.values {
-      case .bool(let values): copy(values, vector, rows)
-      case .int64(let values), .timestamp(let values): copy(values, vector, rows)
-      case .double(let values): copy(values, vector, rows)
-      case .string(let values): assign(values, vector, rows)
+      case .list(let lists): fill(lists, column.presence, vector, rows)
+      default: fill(column.values, vector, rows)
       }
       if let presence = column.presence {
         markNulls(vector, rows) { presence[$0] != Presence.present.rawValue }
@@ -144,6 +174,42 @@ enum ColumnCells {
       markNulls(vector, rows) { values[$0] == nil }
     case .noBlobs: markNulls(vector, rows) { _ in true }
     }
+  }
+
+  private func fill(_ values: ColumnValues, _ vector: duckdb_vector?, _ rows: Range<Int>) {
+    switch values {
+    case .bool(let values): copy(values, vector, rows)
+    case .int64(let values), .timestamp(let values): copy(values, vector, rows)
+    case .double(let values): copy(values, vector, rows)
+    case .string(let values): assign(values, vector, rows)
+    case .list: break
+    }
+  }
+
+  private func fill(
+    _ lists: ListValues, _ presence: [UInt8]?, _ vector: duckdb_vector?, _ rows: Range<Int>
+  ) {
+    let elements = lists.offsets[rows.lowerBound]..<lists.offsets[rows.upperBound]
+    if let length = lists.length {
+      let child = duckdb_array_vector_get_child(vector)
+      if elements.count == rows.count * length { return fill(lists.elements, child, elements) }
+      // A null takes as much room as any other cell.
+      let all = 0..<rows.count * length
+      fill(lists.padded(rows), child, all)
+      return markNulls(child, all) { lists.range(rows.lowerBound + $0 / length).isEmpty }
+    }
+    guard
+      let entries = duckdb_vector_get_data(vector)?.assumingMemoryBound(
+        to: duckdb_list_entry.self)
+    else { return }
+    for row in rows {
+      let range = lists.range(row)
+      entries[row - rows.lowerBound] = duckdb_list_entry(
+        offset: UInt64(range.lowerBound - elements.lowerBound), length: UInt64(range.count))
+    }
+    duckdb_list_vector_reserve(vector, idx_t(elements.count))
+    duckdb_list_vector_set_size(vector, idx_t(elements.count))
+    fill(lists.elements, duckdb_list_vector_get_child(vector), elements)
   }
 
   private func copy<T: BitwiseCopyable>(_ values: [T], _ vector: duckdb_vector?, _ rows: Range<Int>)

@@ -149,6 +149,7 @@ final class DuckDBConnection: @unchecked Sendable {
           duckdb_bind_varchar_length(statement, index, value, idx_t(value.utf8.count))
         case .timestamp(let value):
           duckdb_bind_timestamp(statement, index, duckdb_timestamp(micros: value.microseconds))
+        case .list(let elements): bindList(elements, to: statement, at: index)
         }
       guard state == DuckDBSuccess else {
         throw PlatformError(
@@ -156,6 +157,28 @@ final class DuckDBConnection: @unchecked Sendable {
       }
     }
   }
+}
+
+private func bindList(
+  _ elements: ColumnValues, to statement: duckdb_prepared_statement, at index: idx_t
+) -> duckdb_state {
+  var type = CellType(ColumnType(elements.type.scalar)).makeLogicalType()
+  defer { duckdb_destroy_logical_type(&type) }
+  var values: [duckdb_value?] = elements.scalars.map { element in
+    switch element {
+    case .bool(let value): duckdb_create_bool(value)
+    case .int64(let value): duckdb_create_int64(value)
+    case .double(let value): duckdb_create_double(value)
+    case .string(let value): duckdb_create_varchar_length(value, idx_t(value.utf8.count))
+    case .timestamp(let value):
+      duckdb_create_timestamp(duckdb_timestamp(micros: value.microseconds))
+    case .null, .list: duckdb_create_null_value()
+    }
+  }
+  defer { for place in values.indices { duckdb_destroy_value(&values[place]) } }
+  var list = duckdb_create_list_value(type, &values, idx_t(values.count))
+  defer { duckdb_destroy_value(&list) }
+  return duckdb_bind_value(statement, index, list)
 }
 
 extension duckdb_result {

@@ -58,6 +58,28 @@ extension DuckDBFileReader {
   private struct FileColumn: Decodable {
     var name: String
     var type: String
+
+    var isList: Bool { type.hasSuffix("]") }
+
+    /// The type without the brackets of a list.
+    var element: String {
+      guard isList, let bracket = type.lastIndex(of: "[") else { return type }
+      return String(type[..<bracket])
+    }
+
+    /// As it is; a list with a null element as null.
+    var selected: String {
+      let cell = EventTable.quoted(name)
+      guard isList else { return cell }
+      return "CASE WHEN len(\(cell)) = list_count(\(cell)) THEN \(cell) END AS \(cell)"
+    }
+
+    /// The JSON text of lists with a null element, null for all others.
+    static func brokenList(_ name: String) -> String {
+      let cell = EventTable.quoted(name)
+      return
+        "CASE WHEN len(\(cell)) <> list_count(\(cell)) THEN CAST(to_json(\(cell)) AS VARCHAR) END"
+    }
   }
 
   private func scanParquet(
@@ -84,20 +106,27 @@ extension DuckDBFileReader {
     let present = columns.present.map { found[$0.position] }
     try refuseNested(present, request)
     let localTimes = Set(
-      present.filter { Self.localTypes.contains($0.type) }.map(\.name))
+      present.filter { Self.localTypes.contains($0.element) }.map(\.name))
+    let lists = present.filter(\.isList).map(\.name)
     var summary = FileSummary(missingColumns: columns.missing, ignoredColumns: columns.ignored)
     let rowCount = Double(max(1, (total.first ?? nil) ?? 1))
-    let names = present.map { EventTable.quoted($0.name) }.joined(separator: ", ")
+    let names = (present.map(\.selected) + lists.map(FileColumn.brokenList)).joined(
+      separator: ", ")
     var thrown: (any Error)?
     try readable(request) {
       try connection.stream("SELECT file_row_number, \(names) FROM \(table)", []) { batch in
         var cells = batch.columns
         guard case .int64(let numbers) = cells.removeFirst().values else { return }
         summary.rows += Int64(batch.count)
+        let broken = cells.suffix(lists.count).map(\.presentTexts)
+        cells.removeLast(lists.count)
         do {
           try body(
             RawRows(
               columns: cells, rowNumbers: numbers.map { $0 + 1 }, localTimes: localTimes,
+              brokenLists: Dictionary(uniqueKeysWithValues: zip(lists, broken)).filter {
+                !$0.value.isEmpty
+              },
               progress: min(1, Double(summary.rows) / rowCount)))
         } catch {
           thrown = error
@@ -139,7 +168,7 @@ extension DuckDBFileReader {
 
   private func refuseNested(_ columns: [FileColumn], _ request: FileRequest) throws {
     for column in columns {
-      let type = column.type
+      let type = column.element
       let nested = ["STRUCT", "MAP", "UNION", "TIME", "INTERVAL", "BIT", "VARIANT", "GEOMETRY"]
       let isTime = type.hasPrefix("TIMESTAMP")
       guard type.hasSuffix("]") || (!isTime && nested.contains { type.hasPrefix($0) }) else {
@@ -147,7 +176,7 @@ extension DuckDBFileReader {
       }
       throw PlatformError(
         .invalidRecord,
-        "Column '\(column.name)' of \(request.displayName) has the type \(type), which no column of a source can hold; "
+        "Column '\(column.name)' of \(request.displayName) has the type \(column.type), which no column of a source can hold; "
           + "write it as text or numbers.")
     }
   }
@@ -177,5 +206,14 @@ extension DuckDBFileReader {
       }
     }
     return "'\(text)'"
+  }
+}
+
+extension Column {
+  /// The texts that are there, by row.
+  fileprivate var presentTexts: [Int: String] {
+    guard case .string(let all) = values, let presence else { return [:] }
+    return Dictionary(
+      uniqueKeysWithValues: all.indices.filter { presence[$0] == 0 }.map { ($0, all[$0]) })
   }
 }

@@ -16,6 +16,9 @@ package final class DuckDBTableFiles: TableFiles {
   }
 
   package func write(_ batch: ColumnBatch, to path: String, format: FileFormat) async throws {
+    var texts = batch
+    if format == .csv { texts.columns = batch.columns.map(\.withListsAsText) }
+    let batch = texts
     try await withConnection { connection, call in
       let columns = batch.columns.map { "\(EventTable.quoted($0.name)) \($0.type.stored)" }
       try connection.run("CREATE TABLE result (\(columns.joined(separator: ", ")))")
@@ -51,6 +54,20 @@ package final class DuckDBTableFiles: TableFiles {
   }
 }
 
+extension Column {
+  /// Arrays as JSON text, the form in which CSV files bring them too.
+  fileprivate var withListsAsText: Column {
+    guard case .list(let lists) = values else { return self }
+    let texts = (0..<count).map { row -> String in
+      guard isPresent(row) else { return "" }
+      var bytes: [UInt8] = []
+      JSON.write(.list(lists[row]), into: &bytes)
+      return String(decoding: bytes, as: UTF8.self)
+    }
+    return Column(name: name, values: .string(texts), presence: presence)
+  }
+}
+
 extension ColumnType {
   /// The type's name in files: instants are written with their zone.
   fileprivate var stored: String {
@@ -60,6 +77,8 @@ extension ColumnType {
     case .double: "DOUBLE"
     case .string: "VARCHAR"
     case .timestamp: "TIMESTAMPTZ"
+    case .array(let element, let length):
+      "\(ColumnType(element).stored)[\(length.map { "\($0)" } ?? "")]"
     }
   }
 }

@@ -102,10 +102,13 @@ package final class DuckDBWarehouse: FeatureTablePublishing {
   }
 
   package func commit(_ commit: WarehouseCommit) async throws {
-    try await transaction { appender in
-      for batch in commit.events { try appender.append(batch) }
-      try appender.append(commit.quarantined)
-      for (table, batch) in commit.rows { try appender.append(batch, to: table) }
+    try await write { writer, call in
+      try writer.transaction(check: call.checkCancellation) { appender in
+        try writer.advance(commit.advances)
+        for batch in commit.events { try appender.append(batch) }
+        try appender.append(commit.quarantined)
+        for (table, batch) in commit.rows { try appender.append(batch, to: table) }
+      }
     }
   }
 

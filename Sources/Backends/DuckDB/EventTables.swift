@@ -115,6 +115,8 @@ struct EventTables {
     case .double: "DOUBLE"
     case .string: "VARCHAR"
     case .timestamp: "TIMESTAMP"
+    case .array(let element, let length):
+      "\(sqlType(ColumnType(element)))[\(length.map { "\($0)" } ?? "")]"
     }
   }
 }
@@ -162,7 +164,7 @@ extension EventTables {
   private static func number(_ cell: String, _ type: ColumnType) -> String {
     switch type {
     case .bool, .int64, .double: "CAST(\(cell) AS DOUBLE)"
-    case .string: "NULL::DOUBLE"
+    case .string, .array: "NULL::DOUBLE"
     case .timestamp: "epoch_us(\(cell)) / 1e6"
     }
   }

@@ -37,6 +37,11 @@ enum WarehouseSchema {
       created_at TIMESTAMP NOT NULL);
     """,
     EventTables().featuresView([]),
+    """
+    CREATE TABLE stream_offsets (
+      topic VARCHAR NOT NULL, partition BIGINT NOT NULL, next_offset BIGINT NOT NULL,
+      updated_at TIMESTAMP NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

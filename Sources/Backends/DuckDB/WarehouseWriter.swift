@@ -6,7 +6,7 @@ import Logging
 final class WarehouseWriter: @unchecked Sendable {
   let connection: DuckDBConnection
   private(set) var tables: EventTables
-  private let clock: any WallClock
+  let clock: any WallClock
   private let recovery: WarehouseRecovery
   private let logger: Logger
   /// Why the file could not be opened again, nil while it is open.

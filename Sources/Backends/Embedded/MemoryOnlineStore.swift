@@ -110,14 +110,13 @@ final class MemoryView: Sendable {
   func tables() -> [MemoryTable] { shards.map { $0.table.withLock { $0 } } }
 
   func apply(_ write: OnlineWrite, now: Timestamp) throws {
-    guard write.latest.count == layout.latestColumns.count, write.slots.count == layout.slots.count
+    guard write.latest.count == layout.latestColumns.count, write.slots.count == layout.slots.count,
+      write.sketches.count == layout.sketches.count
     else {
       throw PlatformError(
         .internalError, "a write to view '\(write.view)' was made for another layout of the view")
     }
-    let shared = MemoryWrite(
-      write: write, layout: layout, blank: blank, now: now.microseconds,
-      firstTiles: layout.firstTiles(at: now))
+    let shared = MemoryWrite(write, layout: layout, blank: blank, now: now)
     if write.keys.count == 1 {
       shards[MemoryView.shard(of: write.keys[0])].table.withLock { $0.apply(shared, rows: [0]) }
       return

@@ -7,7 +7,7 @@ import Foundation
 // 8 bytes of the SHA-256 of kind and payload, and the payload. The blocks are: one `position`; per view one `view`, any
 // number of `states`, one `viewEnd`; one `fileEnd`. All of it little-endian.
 
-private let magic: [UInt8] = Array("MRTLONL1".utf8)
+private let magic: [UInt8] = Array("MRTLONL2".utf8)
 private let blockHeaderBytes = 13
 private let blockBytes = 1 << 20
 

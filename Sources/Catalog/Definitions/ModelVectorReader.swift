@@ -28,7 +28,14 @@ struct ModelVectorReader {
           "'\(name.value)' is twice in the features of \(mapping.noun)", at: name.place)
         continue
       }
-      if let feature = feature(name, inputs, derived, of: mapping) { features.append(feature) }
+      guard let feature = feature(name, inputs, derived, of: mapping) else { continue }
+      if feature.type.isArray, !feature.type.isFixedNumberArray {
+        diagnostics.report(
+          "'\(name.value)' in the features of \(mapping.noun) is \(feature.type.rawValue); the vector of a model takes "
+            + "arrays of one length with number or bool elements only, like double[384]",
+          at: name.place)
+      }
+      features.append(feature)
     }
     let definitions = mapping["inputs"].map { _ in inputOrder(mapping) } ?? []
     return (

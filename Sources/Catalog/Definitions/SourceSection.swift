@@ -24,24 +24,26 @@ struct SourceScope {
 /// Reads `sources:`.
 struct SourceSection {
   private static let keys = [
-    "event_time", "zone", "event_id", "columns", "checks", "transform", "retention",
+    "event_time", "zone", "event_id", "columns", "checks", "transform", "kafka", "retention",
   ]
-  private static let laterKeys = ["kafka"]
 
   let diagnostics: Diagnostics
   let fileExists: (String) -> Bool
 
   func read(_ section: MappingReader?) -> [SourceScope] {
-    (section?.named("source") ?? []).compactMap { name, value in
-      guard let mapping = value.mapping(of: value.what, known: nil, at: name.place) else {
+    var topics: [String: String] = [:]
+    return (section?.named("source") ?? []).compactMap { name, value in
+      guard let mapping = value.mapping(of: value.what, known: Self.keys, at: name.place) else {
         return nil
       }
-      mapping.refuseKeys(except: Self.keys, later: Self.laterKeys)
-      return source(name.value, mapping)
+      return source(name.value, mapping, &topics)
     }
   }
 
-  private func source(_ name: String, _ mapping: MappingReader) -> SourceScope {
+  /// - Parameter topics: the source that each topic read so far brings events of.
+  private func source(
+    _ name: String, _ mapping: MappingReader, _ topics: inout [String: String]
+  ) -> SourceScope {
     let eventTime = mapping.required("event_time", "the field that says when the event happened")?
       .name("field")
     let eventID = mapping["event_id"]?.name("field")
@@ -63,12 +65,29 @@ struct SourceSection {
       },
       checks: checks(mapping, columns),
       transform: mapping["transform"]?.codeReference(fileExists),
-      retention: mapping["retention"]?.span()?.value)
+      kafka: kafka(of: name, mapping, &topics), retention: mapping["retention"]?.span()?.value)
     return SourceScope(
       definition: definition,
       columnTypes: Dictionary(own.map { ($0.name, isReserved($0.name) ? nil : $0.type) }) {
         first, _ in first
       })
+  }
+
+  private func kafka(
+    of source: String, _ mapping: MappingReader, _ topics: inout [String: String]
+  ) -> KafkaDefinition? {
+    guard
+      let section = mapping["kafka"]?.mapping(of: "kafka of \(mapping.noun)", known: ["topic"]),
+      let topic = section.required("topic", "the topic that brings its events")?.topicName()
+    else { return nil }
+    if let other = topics[topic.value] {
+      diagnostics.report(
+        "the topic '\(topic.value)' brings events of source '\(other)' already; a topic has one source",
+        at: topic.place)
+      return nil
+    }
+    topics[topic.value] = source
+    return KafkaDefinition(topic: topic.value)
   }
 
   private func isReserved(_ column: String) -> Bool { NameRules.reservedColumns.contains(column) }
@@ -156,20 +175,51 @@ extension MappingReader {
 
 extension NodeReader {
   func columnType() -> ColumnType? {
-    guard let text = text("a type: bool, int64, double, string or timestamp") else { return nil }
-    guard let type = ColumnType(rawValue: text.value) else {
-      let ours = [
-        "int": "int64", "integer": "int64", "float": "double", "number": "double",
-        "text": "string", "str": "string", "boolean": "bool", "date": "timestamp",
-        "datetime": "timestamp",
-      ]
+    let wanted =
+      "a type: bool, int64, double, string or timestamp, or an array of one, like \"double[384]\" or \"string[]\""
+    guard let text = text(wanted) else { return nil }
+    if let type = ColumnType(rawValue: text.value) { return type }
+    let element = String(text.value.prefix { $0 != "[" })
+    let brackets = text.value.dropFirst(element.count)
+    if ScalarType(rawValue: element) != nil {
       report(
-        "\(what) has the unknown type '\(text.value)'"
-          + (ours[text.value].map { "; did you mean '\($0)'?" }
-            ?? suggestion(for: text.value, among: ColumnType.allCases.map(\.rawValue))))
+        "\(what) has the unknown type '\(text.value)'; write \(element)[] for arrays of any length, or \(element)[384] "
+          + "for arrays of one, from 1 to \(Limits.fixedArrayElements)")
       return nil
     }
-    return type
+    let ours = [
+      "int": "int64", "integer": "int64", "float": "double", "number": "double",
+      "text": "string", "str": "string", "boolean": "bool", "date": "timestamp",
+      "datetime": "timestamp",
+    ]
+    let near =
+      ours[element] ?? nearestName(to: element, among: ScalarType.allCases.map(\.rawValue))
+    report(
+      "\(what) has the unknown type '\(text.value)'"
+        + (near.map { "; did you mean '\($0)\(brackets)'?" } ?? "; give \(wanted)"))
+    return nil
+  }
+
+  /// The name of one topic, as Kafka allows it; a pattern is none.
+  func topicName() -> Located<String>? {
+    guard let text = text("the name of a topic") else { return nil }
+    let allowed = text.value.utf8.allSatisfy { byte in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"),
+        UInt8(ascii: "-"):
+        true
+      default: false
+      }
+    }
+    guard allowed, (1...249).contains(text.value.utf8.count), ![".", ".."].contains(text.value)
+    else {
+      report(
+        "\(what) is '\(text.value)', which is no topic name: up to 249 letters, digits, '.', '_' and '-'"
+      )
+      return nil
+    }
+    return text
   }
 
   /// The name of a time zone that this machine knows.

@@ -58,9 +58,9 @@ struct TrainingReader {
       given: { source.columnTypes[$0] }, among: { Array(source.columnTypes.keys) },
       noun: "a column of source '\(source.definition.name)'",
       diagnostics)
-    if type == .string || type == .timestamp {
+    if let type, type != .bool, !type.isNumeric {
       diagnostics.report(
-        "\(value.what) is \(type?.rawValue ?? ""); a label must be bool or a number",
+        "\(value.what) is \(type.rawValue); a label must be bool or a number",
         at: value.scalar.place)
     }
   }
@@ -88,7 +88,11 @@ struct TrainingReader {
       }
       if let type { types.append(type) }
     }
-    if types.count == 2, types[0] != types[1] {
+    if let array = types.first(where: \.isArray) {
+      diagnostics.report(
+        "'join' of \(mapping.noun): '\(join.value)' is \(array.rawValue); rows cannot be joined by an array",
+        at: join.place)
+    } else if types.count == 2, types[0] != types[1] {
       diagnostics.report(
         "'join' of \(mapping.noun): '\(join.value)' is \(types[0].rawValue) in source '\(spine.source)' and \(types[1].rawValue) in source '\(label.definition.name)'",
         at: join.place)

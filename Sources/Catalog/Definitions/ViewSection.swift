@@ -76,9 +76,7 @@ struct ViewSection {
 struct FeatureReader {
   private static let aggregates = AggregateFunction.allCases.map(\.rawValue)
   private static let forms = ["latest"] + aggregates + ["derived"]
-  private static let laterForms = [
-    "count_distinct", "stddev", "variance", "first", "last", "last_k", "quantile",
-  ]
+  private static let laterForms = ["last_k"]
   /// More tiles than this for one key would be a window of a year in seconds.
   private static let maximumTiles: Int64 = 100_000
 
@@ -143,9 +141,12 @@ struct FeatureReader {
   private func readWindow(
     _ function: AggregateFunction, _ mapping: MappingReader, into feature: inout ReadFeature
   ) {
-    mapping.refuseKeys(except: [function.rawValue, "window", "where", "resolution"])
-    feature.type = function == .count ? .int64 : .double
+    let options = ["window", "where", "resolution"] + (function == .quantile ? ["q"] : [])
+    mapping.refuseKeys(except: [function.rawValue] + options)
     let aggregated = mapping[function.rawValue].flatMap { self.aggregated($0, by: function) }
+    feature.type = function.type(over: aggregated?.type ?? .double)
+    let share = function == .quantile ? self.share(mapping) : nil
+    if function == .quantile, share == nil { return }
     let filter = mapping["where"].flatMap(self.filter)
     let length = mapping.required("window", "how far back it reaches, like 24h")?.span()
     let resolution = mapping["resolution"].flatMap {
@@ -154,7 +155,17 @@ struct FeatureReader {
     guard let aggregated, let length else { return }
     let window = WindowDefinition(
       function: function, column: aggregated.column, filter: filter, length: length.value,
-      resolution: resolution)
+      resolution: resolution, parameter: share)
+    guard window.resolution != WindowDefinition.exact else {
+      feature.kind = .window(window)
+      return
+    }
+    guard window.resolution <= length.value else {
+      mapping.report(
+        "\(mapping.noun): its window of \(length.value) is shorter than the finest tile of \(window.resolution); give it 'resolution: exact'",
+        at: length.place)
+      return
+    }
     let tiles = length.value.microseconds / window.resolution.microseconds
     guard tiles <= Self.maximumTiles else {
       mapping.report(
@@ -168,6 +179,19 @@ struct FeatureReader {
   private struct Aggregated {
     /// Nil counts events.
     var column: String?
+    var type: ColumnType?
+  }
+
+  /// Which quantile is asked for.
+  private func share(_ mapping: MappingReader) -> Double? {
+    guard let reader = mapping.required("q", "which quantile, like 0.95"),
+      let share = reader.number()?.value
+    else { return nil }
+    guard share >= 0, share <= 1 else {
+      reader.report("\(reader.what) is \(share); a quantile is from 0 through 1, like 0.95")
+      return nil
+    }
+    return share
   }
 
   private func aggregated(_ reader: NodeReader, by function: AggregateFunction) -> Aggregated? {
@@ -175,13 +199,13 @@ struct FeatureReader {
       return Aggregated(column: nil)
     }
     guard let column = column(reader) else { return nil }
-    if function != .count, let type = column.type, !type.isNumeric {
+    if function.isNumeric, let type = column.type, !type.isNumeric {
       reader.report(
         "\(reader.what): column '\(column.name)' is \(type.rawValue); \(function.rawValue) needs int64 or double"
       )
       return nil
     }
-    return Aggregated(column: column.name)
+    return Aggregated(column: column.name, type: column.type)
   }
 
   private func column(_ reader: NodeReader) -> (name: String, type: ColumnType?)? {
@@ -210,14 +234,17 @@ struct FeatureReader {
 
   private func resolution(_ reader: NodeReader, of length: Span?) -> Span? {
     if case .scalar(let scalar) = reader.node, scalar.text == "exact" {
+      return WindowDefinition.exact
+    }
+    guard case .scalar(let scalar) = reader.node, let span = Span(scalar.text) else {
       reader.report(
-        "\(reader.what): 'exact' is not available in this version; leave it out or give one of \(sizes)"
-      )
+        "\(reader.what) must be one of \(sizes), or 'exact' to keep the events themselves")
       return nil
     }
-    guard let span = reader.span()?.value else { return nil }
     guard WindowDefinition.resolutions.contains(span) else {
-      reader.report("\(reader.what) is '\(span)'; it must be one of \(sizes)")
+      reader.report(
+        "\(reader.what) is '\(span)'; it must be one of \(sizes), or 'exact' to keep the events themselves"
+      )
       return nil
     }
     if let length, span > length {

@@ -136,7 +136,8 @@ extension YAMLDocument {
       let isSecond = problem.hasPrefix("but found another document")
       diagnostics.report(
         isSecond
-          ? "a second document begins here; the file must be one" : "not valid YAML: \(problem)",
+          ? "a second document begins here; the file must be one"
+          : "not valid YAML: \(problem)\(hint(at: Place(mark)))",
         at: Place(mark))
     case .reader(let problem, let offset, _, let yaml):
       let before = yaml.utf8.prefix(offset ?? 0)
@@ -151,6 +152,17 @@ extension YAMLDocument {
     default:
       diagnostics.report("not valid YAML: \(error)", at: .start)
     }
+  }
+}
+
+extension YAMLDocument {
+  /// What is likely meant on a line that does not parse: inside braces a bare `double[3]` ends at its bracket.
+  private func hint(at place: Place) -> String {
+    guard lines.indices.contains(place.line - 1) else { return "" }
+    let line = String(lines[place.line - 1])
+    guard let bare = line.firstMatch(of: /\w+: *((?:bool|int64|double|string|timestamp)\[\d*\])/)
+    else { return "" }
+    return "; inside braces, write an array type in quotes: \"\(bare.1)\""
   }
 }
 

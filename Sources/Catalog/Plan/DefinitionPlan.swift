@@ -29,7 +29,7 @@ package struct DefinitionPlan: Sendable, Equatable, Codable {
   package struct Breakage: Sendable, Equatable, Codable {
     /// What would change: `feature 'a.b'`.
     package var subject: String
-    /// Who would suffer: `model 'm' version 3 (production)`; nil where it is the stored data.
+    /// Who would suffer: `model 'm' version 3 (production)`, a job, features; nil where it is the stored data only.
     package var breaks: String?
     package var message: String
   }
@@ -51,8 +51,10 @@ extension DefinitionPlan {
   /// - Parameters:
   ///   - old: what is in force; nil before the first apply.
   ///   - models: the registry, to find whom a change would break.
+  ///   - jobs: those that are not over, likewise.
   package init(
-    from old: ProjectDefinition?, to new: ProjectDefinition, models: [String: [ModelVersion]]
+    from old: ProjectDefinition?, to new: ProjectDefinition, models: [String: [ModelVersion]],
+    jobs: [LineageJob] = []
   ) {
     let before = old ?? ProjectDefinition(name: new.name)
     changes =
@@ -68,25 +70,17 @@ extension DefinitionPlan {
     breakages = []
     notes = []
     markBackfills(from: before, to: new)
-    breakages = Self.retypedColumns(from: before, to: new)
-    findBrokenModels(from: before, to: new, models)
-    notes += Self.notes(from: before, to: new)
-    notes += Self.removedModels(from: before, to: new, models)
-  }
-
-  private static func removedModels(
-    from old: ProjectDefinition, to new: ProjectDefinition, _ models: [String: [ModelVersion]]
-  ) -> [String] {
-    old.models.compactMap { model in
-      guard new.model(model.name) == nil, let versions = models[model.name], !versions.isEmpty
-      else {
-        return nil
+    let uses = PlanUses(from: before, to: new)
+    breakages = Self.retypedColumns(from: before, to: new, uses)
+    for model in new.models {
+      for version in models[model.name] ?? [] where version.stage != .archived {
+        breakages += uses.breakages(of: version)
+        notes += uses.notes(on: version)
       }
-      let production = versions.first { $0.stage == .production }
-      return "model '\(model.name)' goes with \(versions.count) registered versions: "
-        + (production.map { "version \($0.version) stops serving; " } ?? "")
-        + "they are archived, and come back when the model is defined again"
     }
+    breakages += jobs.flatMap(uses.breakages)
+    notes += uses.notesOnRemovedModels(models)
+    notes += Self.notes(from: before, to: new)
   }
 
   private static func compare(
@@ -171,75 +165,21 @@ extension DefinitionPlan {
   // MARK: Breakages
 
   private static func retypedColumns(
-    from old: ProjectDefinition, to new: ProjectDefinition
+    from old: ProjectDefinition, to new: ProjectDefinition, _ uses: PlanUses
   ) -> [Breakage] {
     new.sources.flatMap { source -> [Breakage] in
       source.columns.compactMap { column in
         guard let before = old.source(source.name)?.column(column.name), before.type != column.type
         else { return nil }
+        let users = uses.users(ofColumn: "\(source.name).\(column.name)")
         return Breakage(
-          subject: "column '\(column.name)' of source '\(source.name)'", breaks: nil,
+          subject: "column '\(column.name)' of source '\(source.name)'",
+          breaks: users.isEmpty ? nil : users.joined(separator: ", "),
           message:
             "the type of column '\(column.name)' of source '\(source.name)' cannot change from "
             + "\(before.type.rawValue) to \(column.type.rawValue): its events are stored with the old one; "
             + "add a column with a new name")
       }
-    }
-  }
-
-  private mutating func findBrokenModels(
-    from old: ProjectDefinition, to new: ProjectDefinition, _ models: [String: [ModelVersion]]
-  ) {
-    for model in new.models {
-      for version in models[model.name] ?? [] where version.stage != .archived {
-        let user = "model '\(model.name)' version \(version.version) (\(version.stage.rawValue))"
-        for feature in version.features {
-          guard case .view(let name) = feature.origin else { continue }
-          check(name, feature.type, usedBy: user, Self.way(out: version), old, new)
-        }
-      }
-    }
-  }
-
-  /// What makes a change possible that breaks a version.
-  private static func way(out version: ModelVersion) -> String {
-    version.stage == .production
-      ? "promote a version that does not, which archives this one (martlet models promote \(version.model) VERSION), or remove the model too"
-      : "archive that version (martlet models archive \(version.model) \(version.version)), or remove the model too"
-  }
-
-  private mutating func check(
-    _ name: FeatureName, _ type: ColumnType, usedBy user: String, _ way: String,
-    _ old: ProjectDefinition, _ new: ProjectDefinition
-  ) {
-    let subject = "feature '\(name)'"
-    guard let view = new.view(name.view), let feature = view.feature(name.feature) else {
-      breakages.append(
-        Breakage(
-          subject: subject, breaks: user,
-          message: "\(subject) is removed, but \(user) reads it; \(way)"))
-      return
-    }
-    guard feature.type == type else {
-      breakages.append(
-        Breakage(
-          subject: subject, breaks: user,
-          message:
-            "\(subject) changes from \(type.rawValue) to \(feature.type.rawValue), but \(user) reads it; \(way)"
-        ))
-      return
-    }
-    let oldKey = old.view(name.view).flatMap { old.entity($0.entity)?.key }
-    let newKey = new.entity(view.entity)?.key
-    if let oldKey, let newKey, oldKey != newKey {
-      breakages.append(
-        Breakage(
-          subject: "view '\(view.name)'", breaks: user,
-          message:
-            "the key of view '\(view.name)' changes from (\(oldKey.joined(separator: ", "))) to "
-            + "(\(newKey.joined(separator: ", "))), but \(user) is asked by the old one; \(way)"))
-    } else if old.view(name.view)?.feature(name.feature).map({ $0 != feature }) ?? false {
-      notes.append("\(user) was trained on the old \(subject); train it again after this")
     }
   }
 

@@ -29,6 +29,7 @@ struct DescribedItem {
     for column in source.columns { add("column \(column.name)", column.type.rawValue) }
     for check in source.checks { add("check \(check.column)", check.text) }
     add("transform", source.transform?.description)
+    add("kafka", source.kafka.map { "topic \($0.topic)" })
     add("retention", source.retention?.description)
   }
 
@@ -48,7 +49,9 @@ struct DescribedItem {
       add(window.function.rawValue, window.column ?? "*")
       add("window", window.length.description)
       add("where", window.filter?.text)
-      add("resolution", window.resolution.description)
+      add("q", window.parameter.map { "\($0)" })
+      let isExact = window.resolution == WindowDefinition.exact
+      add("resolution", isExact ? "exact" : window.resolution.description)
     case .derived(let expression): add("derived", expression.text)
     }
     add("type", feature.type.rawValue)

@@ -1,14 +1,17 @@
 import Core
 
 extension DefinitionPlan {
-  /// The plan for people: a line for each change that begins with `+`, `~` or `-`, and `!` for what stops it.
+  /// The plan for people: a line for each change that begins with `+`, `~` or `-`, and `!` for what stops it, with whom it breaks.
   package var text: String {
     if isEmpty, breakages.isEmpty {
       return (["No changes: the definitions in force are these."] + notes.map { "note: \($0)" })
         .joined(separator: "\n")
     }
     var lines = changes.flatMap(lines)
-    lines += breakages.map { "! \($0.message)" }
+    for breakage in breakages {
+      lines.append("! \(breakage.message)")
+      if let breaks = breakage.breaks { lines.append("    breaks: \(breaks)") }
+    }
     lines += notes.map { "note: \($0)" }
     lines.append("")
     lines.append(summary)

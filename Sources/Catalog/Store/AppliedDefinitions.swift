@@ -37,8 +37,23 @@ extension AppliedDefinitions {
     try fetch(db, "ORDER BY version DESC")
   }
 
-  private static func fetch(_ db: Database, _ clause: String) throws -> [AppliedDefinitions] {
-    try Row.fetchAll(db, sql: "SELECT * FROM definitions \(clause)").map { row in
+  /// The first that is found; nil also where this Martlet cannot read it.
+  static func find(
+    _ db: Database, _ clause: String, _ arguments: StatementArguments
+  ) throws -> AppliedDefinitions? {
+    do {
+      return try fetch(db, clause, arguments).first
+    } catch is PlatformError {
+      return nil
+    }
+  }
+
+  private static func fetch(
+    _ db: Database, _ clause: String, _ arguments: StatementArguments = []
+  ) throws -> [AppliedDefinitions] {
+    try Row.fetchAll(
+      db, sql: "SELECT * FROM definitions \(clause)", arguments: arguments
+    ).map { row in
       let json: String = row["definition"]
       let version: Int64 = row["version"]
       let project: ProjectDefinition

@@ -88,11 +88,16 @@ package final class CatalogStore: Sendable {
 
 extension CatalogStore {
   /// What `apply` would do with these definitions.
-  package func plan(yaml: [UInt8], directory: String) async throws -> DefinitionPlan {
+  ///
+  /// - Parameter jobs: those that are not over, to find which a change would break.
+  package func plan(
+    yaml: [UInt8], directory: String, jobs: [LineageJob] = []
+  ) async throws -> DefinitionPlan {
     let project = try Self.parse(yaml, directory)
     return try await reading("the catalog cannot be read") { db in
       DefinitionPlan(
-        from: try AppliedDefinitions.newest(db)?.project, to: project, models: try Self.models(db))
+        from: try AppliedDefinitions.newest(db)?.project, to: project, models: try Self.models(db),
+        jobs: jobs)
     }
   }
 
@@ -101,7 +106,7 @@ extension CatalogStore {
   /// Versions of models that are no longer defined are archived. Throws with every error of the text, or with everything
   /// that the change would break.
   package func apply(
-    yaml: [UInt8], directory: String, author: String, now: Timestamp
+    yaml: [UInt8], directory: String, author: String, now: Timestamp, jobs: [LineageJob] = []
   ) async throws -> Snapshot {
     let project = try Self.parse(yaml, directory)
     let json = try AppliedDefinitions.canonicalJSON(project)
@@ -110,13 +115,30 @@ extension CatalogStore {
       yaml: String(decoding: yaml, as: UTF8.self),
       project: project, projectDirectory: directory, author: author, appliedAt: now)
     return try await changing("the definitions cannot be stored") { db in
-      try Self.apply(next, json: json, db)
+      try Self.apply(next, json: json, jobs, db)
     }
   }
 
   /// Every applied version, newest first.
   package func history() async throws -> [AppliedDefinitions] {
     try await reading("the catalog cannot be read", AppliedDefinitions.all)
+  }
+
+  /// Applied versions by number; one that this Martlet cannot read is left out.
+  package func definitions(_ versions: Set<Int64>) async throws -> [AppliedDefinitions] {
+    try await reading("the catalog cannot be read") { db in
+      try versions.sorted(by: >).compactMap { version in
+        try AppliedDefinitions.find(db, "WHERE version = ?", [version])
+      }
+    }
+  }
+
+  /// The version that was in force at a time; nil before the first.
+  package func definitions(inForceAt time: Timestamp) async throws -> AppliedDefinitions? {
+    try await reading("the catalog cannot be read") { db in
+      try AppliedDefinitions.find(
+        db, "WHERE applied_at <= ? ORDER BY version DESC LIMIT 1", [time.microseconds])
+    }
   }
 
   private static func parse(_ yaml: [UInt8], _ directory: String) throws -> ProjectDefinition {
@@ -129,14 +151,15 @@ extension CatalogStore {
 
   /// True if there was something to change.
   private static func apply(
-    _ next: AppliedDefinitions, json: [UInt8], _ db: Database
+    _ next: AppliedDefinitions, json: [UInt8], _ jobs: [LineageJob], _ db: Database
   ) throws -> Bool {
     let current = try AppliedDefinitions.newest(db)
     if let current, current.digest == next.digest, current.projectDirectory == next.projectDirectory
     {
       return false
     }
-    let plan = DefinitionPlan(from: current?.project, to: next.project, models: try models(db))
+    let plan = DefinitionPlan(
+      from: current?.project, to: next.project, models: try models(db), jobs: jobs)
     guard plan.breakages.isEmpty else {
       throw PlatformError(
         .failedPrecondition,

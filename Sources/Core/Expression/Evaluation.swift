@@ -59,6 +59,7 @@ private func applied(
   case .if: choice(arguments[0], arguments[1], arguments[2], rows: rows)
   case .coalesce: coalesced(arguments, rows: rows)
   case .isNull: nullTest(arguments[0], rows: rows)
+  case .len: length(arguments[0])
   case .abs, .floor, .ceil, .round, .log, .exp, .sqrt: mathematics(function, arguments[0])
   case .min: arguments.dropFirst().reduce(arguments[0]) { extreme($0, $1, rows: rows, least: true) }
   case .max:
@@ -146,6 +147,7 @@ private func selected(_ taken: [Bool], _ a: Vector, _ b: Vector, rows: Int) -> V
   case (.double(let x), .double(let y)): values = .double(pick(taken, x, a, y, b))
   case (.string(let x), .string(let y)): values = .string(pick(taken, x, a, y, b))
   case (.timestamp(let x), .timestamp(let y)): values = .timestamp(pick(taken, x, a, y, b))
+  case (.list(let x), .list(let y)): values = .list(pick(taken, x, a, y, b))
   default: return .null
   }
   var presence: [UInt8]?
@@ -166,6 +168,26 @@ private func pick<T>(_ taken: [Bool], _ x: [T], _ a: Vector, _ y: [T], _ b: Vect
     row += 1
     return takesFirst ? x[a.isConstant ? 0 : row] : y[b.isConstant ? 0 : row]
   }
+}
+
+private func pick(
+  _ taken: [Bool], _ x: ListValues, _ a: Vector, _ y: ListValues, _ b: Vector
+) -> ListValues {
+  var picked = ListValues(of: x.type.scalar, length: x.length, reserving: taken.count)
+  for row in taken.indices {
+    let cell = taken[row] ? x[a.isConstant ? 0 : row] : y[b.isConstant ? 0 : row]
+    // An empty cell of a fixed array is a null, and stays empty.
+    _ = picked.append(cell)
+  }
+  return picked
+}
+
+/// How many elements each array has.
+private func length(_ a: Vector) -> Vector {
+  guard case .list(let lists) = a.values else { return Vector(nullOf: .int64) }
+  return Vector(
+    values: .int64((0..<lists.count).map { Int64(lists.range($0).count) }), presence: a.presence,
+    isConstant: a.isConstant)
 }
 
 private func coalesced(_ arguments: [Vector], rows: Int) -> Vector {

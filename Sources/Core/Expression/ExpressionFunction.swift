@@ -2,6 +2,7 @@
 enum ExpressionFunction: String, CaseIterable {
   case `if`, coalesce
   case isNull = "is_null"
+  case len
   case abs, log, exp, sqrt, floor, ceil, round, min, max, clip
   case year, month, day, hour, minute, weekday
 
@@ -11,7 +12,7 @@ enum ExpressionFunction: String, CaseIterable {
     case .if, .clip: 3...3
     case .coalesce: 1...Int.max
     case .min, .max: 2...Int.max
-    case .isNull, .abs, .log, .exp, .sqrt, .floor, .ceil, .round: 1...1
+    case .isNull, .len, .abs, .log, .exp, .sqrt, .floor, .ceil, .round: 1...1
     case .year, .month, .day, .hour, .minute, .weekday: 1...2
     }
   }
@@ -23,7 +24,7 @@ enum ExpressionFunction: String, CaseIterable {
     case .clip: "clip(x, low, high)"
     case .coalesce: "coalesce(a, b, …)"
     case .min, .max: "\(rawValue)(a, b, …)"
-    case .isNull, .abs, .log, .exp, .sqrt, .floor, .ceil, .round: "\(rawValue)(x)"
+    case .isNull, .len, .abs, .log, .exp, .sqrt, .floor, .ceil, .round: "\(rawValue)(x)"
     case .year, .month, .day, .hour, .minute, .weekday:
       "\(rawValue)(time) or \(rawValue)(time, 'Area/City')"
     }

@@ -76,6 +76,11 @@ extension Expression {
   ) throws(ExpressionError) -> ColumnType? {
     switch function {
     case .isNull: return .bool
+    case .len:
+      if let type = types[0], !type.isArray {
+        throw ExpressionError("len needs an array, but \(arguments[0].text) is \(type.rawValue)")
+      }
+      return .int64
     case .if:
       try arguments[0].require(types[0], oneOf: [.bool], for: "the condition of if")
       return try commonType(function, arguments.dropFirst(), types.dropFirst())
@@ -139,6 +144,12 @@ extension Expression {
   private func requireComparable(
     _ type: ColumnType?, with other: Expression, _ otherType: ColumnType?, for user: String
   ) throws(ExpressionError) {
+    for (one, type) in [(self, type), (other, otherType)] {
+      guard let type, type.isArray else { continue }
+      throw ExpressionError(
+        "\(user) takes no arrays, but \(one.text) is \(type.rawValue); an array can only be passed on by "
+          + "coalesce and if, and be measured by len and is_null")
+    }
     guard let type, let otherType, unified(type, otherType) == nil else { return }
     throw ExpressionError(
       "\(user) cannot compare \(self.text) (\(type.rawValue)) with \(other.text) "

@@ -80,6 +80,7 @@ struct Vector {
         case .double(let all): .double([Double](repeating: all[0], count: rows))
         case .string(let all): .string([String](repeating: all[0], count: rows))
         case .timestamp(let all): .timestamp([Int64](repeating: all[0], count: rows))
+        case .list(let lists): .list(lists.gather([Int](repeating: 0, count: rows)))
         }
       return Column(name: "", values: spread)
     }
@@ -93,6 +94,7 @@ struct Vector {
       case .double(let all): .double(zeroed(all, 0, where: presence))
       case .string(let all): .string(zeroed(all, "", where: presence))
       case .timestamp(let all): .timestamp(zeroed(all, 0, where: presence))
+      case .list(let lists): .list(lists.cleared(where: presence))
       }
     return Column(name: "", values: cleared, presence: presence)
   }

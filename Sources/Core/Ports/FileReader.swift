@@ -35,7 +35,7 @@ package struct RejectedLine: Sendable, Equatable {
 /// Some thousand records of a file, as the file has them: neither validated nor converted.
 ///
 /// - CSV: every column is `.string`; an empty field that is not quoted is null.
-/// - Parquet: columns have the file's own types, brought to the five column types. Nothing is cast.
+/// - Parquet: columns have the file's own types, brought to the column types; lists are arrays without a length. Nothing is cast.
 /// - JSONL: one `.string` column named `RawRows.lineColumn` holds each line's text, which the ingest room parses, since only it
 ///   can tell an absent member from an explicit null.
 package struct RawRows: Sendable {
@@ -49,20 +49,23 @@ package struct RawRows: Sendable {
   package var rowNumbers: [Int64]
   /// Lines that were read among these rows, or since the batch before, and are no records.
   package var rejects: [RejectedLine]
-  /// Timestamp columns without a zone (Parquet's local TIMESTAMP and DATE): their cells are clock readings counted as if they were UTC, to
+  /// Columns of times, or of lists of times, without a zone (Parquet's local TIMESTAMP and DATE): their cells are clock readings counted as if they were UTC, to
   /// be converted by the source's zone, or refused where it has none.
   package var localTimes: Set<String>
+  /// By column and row, the JSON text of lists that have a null element: no array can hold them, so the cell itself is null.
+  package var brokenLists: [String: [Int: String]]
   /// The part of the file that has been read, from 0 to 1.
   package var progress: Double
 
   package init(
     columns: [Column], rowNumbers: [Int64], rejects: [RejectedLine] = [],
-    localTimes: Set<String> = [], progress: Double = 1
+    localTimes: Set<String> = [], brokenLists: [String: [Int: String]] = [:], progress: Double = 1
   ) {
     self.columns = columns
     self.rowNumbers = rowNumbers
     self.rejects = rejects
     self.localTimes = localTimes
+    self.brokenLists = brokenLists
     self.progress = progress
   }
 

@@ -11,11 +11,14 @@ package struct OnlineWrite: Sendable {
   package var latest: [Column]
   /// By slot of the layout; NaN where the row is outside the filter, null or NaN (so not aggregated).
   package var slots: [[Double]]
+  /// By sketch slot of the layout; only cells that are present are aggregated.
+  package var sketches: [Column]
 
   package init(
     view: String, keys: [EntityKey], eventTimestamps: [Int64], createdAt: [Int64],
-    sequences: [Int64], latest: [Column], slots: [[Double]]
+    sequences: [Int64], latest: [Column], slots: [[Double]], sketches: [Column] = []
   ) {
+    self.sketches = sketches
     self.view = view
     self.keys = keys
     self.eventTimestamps = eventTimestamps
@@ -42,6 +45,25 @@ package protocol OnlineStore: Sendable {
   func drop(view: String) async throws
   /// The number of entity keys of each view.
   func counts() async throws -> [String: Int]
+}
+
+/// The ability to keep, together with the states, how far each stream of events was applied.
+///
+/// A stream is events of one source with sequences that only grow, written by one caller at a time and in that order: a whole
+/// source, or a partition of it. A caller that died may repeat what it is not sure of; a key takes no event of
+/// a stream twice, even where the first attempt ended in the middle of its keys.
+package protocol PositionedOnlineStore: OnlineStore {
+  /// Merges events in as `apply(_:now:)` does, all of them of one stream, save those that are there already.
+  ///
+  /// Whoever repeats must repeat in the order of the sequences, the first one not in `positions` first; the batches
+  /// may be cut differently. Once this has returned, `positions` says so.
+  /// - Throws: `failedPrecondition` where the store has lost what it had acknowledged (it was emptied, or went back to an older
+  ///   copy): the view is to be filled again from its position.
+  func apply(_ writes: [OnlineWrite], now: Timestamp, stream: String) async throws
+  /// By stream, the sequence up to which the view has every event; nothing for a view that was never completed.
+  func positions(of view: String) async throws -> [String: Int64]
+  /// Notes that the view has every event of a stream up to `sequence`, as after it was filled with `apply(_:now:)`.
+  func complete(view: String, stream: String, through sequence: Int64) async throws
 }
 
 /// The ability to write the whole state to a file and to be restored from it.

@@ -4,14 +4,32 @@ package struct WarehouseCommit: Sendable {
   package var quarantined: [QuarantinedRecord]
   /// Rows for platform tables (`model_logs`, `drift_scores`, `ingested_files`, …) by table name; columns are matched by name.
   package var rows: [(table: String, batch: ColumnBatch)]
+  /// How far the events take streams; at most one a partition.
+  package var advances: [StreamAdvance]
 
   package init(
     events: [EventBatch] = [], quarantined: [QuarantinedRecord] = [],
-    rows: [(table: String, batch: ColumnBatch)] = []
+    rows: [(table: String, batch: ColumnBatch)] = [], advances: [StreamAdvance] = []
   ) {
     self.events = events
     self.quarantined = quarantined
     self.rows = rows
+    self.advances = advances
+  }
+}
+
+/// A step of the position that is stored with a stream's events (semantics §11): a compare-and-set,
+/// so that of two readers of one partition only one is stored.
+package struct StreamAdvance: Sendable, Hashable {
+  package var partition: StreamPartition
+  /// The position that must be stored now; nil for a partition of which nothing is.
+  package var from: Int64?
+  package var next: Int64
+
+  package init(partition: StreamPartition, from: Int64?, next: Int64) {
+    self.partition = partition
+    self.from = from
+    self.next = next
   }
 }
 
@@ -23,6 +41,9 @@ package protocol Warehouse: Sendable {
   /// Creates what the sources need (tables `events_<source>`, new columns); never drops data.
   func prepare(_ sources: [SourceDefinition]) async throws
   /// Adds one commit as one transaction.
+  ///
+  /// Throws `.conflict`, with nothing stored, where a position of `advances` is not the one that is
+  /// stored in the table `stream_offsets`.
   func commit(_ commit: WarehouseCommit) async throws
   /// A transaction over many batches: all of `body`'s appends become visible together, or none if it throws.
   func transaction<Result: Sendable>(
@@ -30,7 +51,7 @@ package protocol Warehouse: Sendable {
   ) async throws -> Result
   /// Streams the rows of a read-only query in batches of at most a few thousand rows, in order, on one of the reader threads.
   ///
-  /// `body` runs on that thread; a throw ends the query. Result columns map to the five column types.
+  /// `body` runs on that thread; a throw ends the query. Result columns map to the column types; a list with a null element is refused.
   func stream(
     _ sql: String, _ parameters: [Value],
     _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void

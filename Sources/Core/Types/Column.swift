@@ -13,6 +13,8 @@ package enum ColumnValues: Sendable, Equatable {
   case string([String])
   /// Microseconds since the epoch, UTC.
   case timestamp([Int64])
+  /// The zero value of a cell is the empty list, of fixed arrays as well.
+  indirect case list(ListValues)
 
   package var count: Int {
     switch self {
@@ -20,6 +22,7 @@ package enum ColumnValues: Sendable, Equatable {
     case .int64(let values), .timestamp(let values): values.count
     case .double(let values): values.count
     case .string(let values): values.count
+    case .list(let lists): lists.count
     }
   }
 
@@ -30,6 +33,7 @@ package enum ColumnValues: Sendable, Equatable {
     case .double: .double
     case .string: .string
     case .timestamp: .timestamp
+    case .list(let lists): lists.type
     }
   }
 
@@ -40,6 +44,8 @@ package enum ColumnValues: Sendable, Equatable {
     case .double: self = .double(.init(reserving: capacity))
     case .string: self = .string(.init(reserving: capacity))
     case .timestamp: self = .timestamp(.init(reserving: capacity))
+    case .array(let element, let length):
+      self = .list(ListValues(of: element, length: length, reserving: capacity))
     }
   }
 }
@@ -52,6 +58,7 @@ extension ColumnValues {
     case (.double(let a), .double(let b)): a == b
     case (.string(let a), .string(let b)): a.elementsEqual(b) { $0.hasSameBytes(as: $1) }
     case (.timestamp(let a), .timestamp(let b)): a == b
+    case (.list(let a), .list(let b)): a == b
     default: false
     }
   }
@@ -99,6 +106,15 @@ extension ColumnValues {
       all.append(cell ?? 0)
       self = .timestamp(all)
       return cell != nil
+    case .list(var lists):
+      var fits = false
+      if case .list(let elements) = value {
+        fits = lists.append(elements)
+      } else {
+        lists.append(emptyCells: 1)
+      }
+      self = .list(lists)
+      return fits
     }
   }
 
@@ -120,6 +136,9 @@ extension ColumnValues {
     case .timestamp(var all):
       if case .timestamp(let more) = other { all.append(contentsOf: more) }
       self = .timestamp(all)
+    case .list(var lists):
+      if case .list(let more) = other { lists.append(more) }
+      self = .list(lists)
     }
   }
 }
@@ -159,6 +178,8 @@ package struct Column: Sendable, Equatable {
       case .double: .double([Double](repeating: 0, count: count))
       case .string: .string([String](repeating: "", count: count))
       case .timestamp: .timestamp([Int64](repeating: 0, count: count))
+      case .array(let element, let length):
+        .list(ListValues(empty: count, of: element, length: length))
       }
   }
 
@@ -181,10 +202,12 @@ package struct Column: Sendable, Equatable {
     case .double(let values): .double(values[row])
     case .string(let values): .string(values[row])
     case .timestamp(let values): .timestamp(Timestamp(microseconds: values[row]))
+    case .list(let lists): .list(lists[row])
     }
   }
 
-  /// Adds a cell; int64 widens into a double column, anything else of another type becomes null.
+  /// Adds a cell; int64 widens into a double column, anything else of another type becomes null, as does a list of another
+  /// length than the column's.
   ///
   /// Amortised O(1): the cells are copied only where somebody else holds them too.
   package mutating func append(_ value: Value, absent: Bool = false) {
@@ -206,6 +229,7 @@ package struct Column: Sendable, Equatable {
       case .double(let all): .double(rows.map { all[$0] })
       case .string(let all): .string(rows.map { all[$0] })
       case .timestamp(let all): .timestamp(rows.map { all[$0] })
+      case .list(let lists): .list(lists.gather(rows))
       }
     return Column(name: name, values: gathered, presence: presence.map { p in rows.map { p[$0] } })
   }

@@ -49,12 +49,14 @@ package struct SourceDefinition: Sendable, Equatable, Codable {
   package var columns: [ColumnDefinition]
   package var checks: [ColumnCheck]
   package var transform: CodeReference?
+  /// The topic that brings events of the source; nil for none. No two sources share one.
+  package var kafka: KafkaDefinition?
   package var retention: Span?
 
   package init(
     name: String, eventTime: String, zone: String? = nil, eventID: String? = nil,
     columns: [ColumnDefinition], checks: [ColumnCheck] = [], transform: CodeReference? = nil,
-    retention: Span? = nil
+    kafka: KafkaDefinition? = nil, retention: Span? = nil
   ) {
     self.name = name
     self.eventTime = eventTime
@@ -63,10 +65,18 @@ package struct SourceDefinition: Sendable, Equatable, Codable {
     self.columns = columns
     self.checks = checks
     self.transform = transform
+    self.kafka = kafka
     self.retention = retention
   }
 
   package func column(_ name: String) -> ColumnDefinition? { columns.first { $0.name == name } }
+}
+
+/// Where a source's events come from in Kafka.
+package struct KafkaDefinition: Sendable, Equatable, Codable {
+  package var topic: String
+
+  package init(topic: String) { self.topic = topic }
 }
 
 package struct ColumnDefinition: Sendable, Equatable, Codable {
@@ -95,7 +105,7 @@ package struct ColumnCheck: Sendable, Equatable, Codable {
 }
 
 /// A Python function in a file of the project, written `file.py:function`.
-package struct CodeReference: Sendable, Equatable, Codable, CustomStringConvertible {
+package struct CodeReference: Sendable, Hashable, Codable, CustomStringConvertible {
   package var file: String
   package var function: String
 
@@ -146,7 +156,26 @@ package enum FeatureKind: Sendable, Equatable, Codable {
 }
 
 package enum AggregateFunction: String, Sendable, Codable, CaseIterable {
-  case count, sum, mean, min, max
+  case count
+  case countDistinct = "count_distinct"
+  case sum, mean, min, max, stddev, variance, first, last, quantile
+
+  /// Whether it works with numbers only.
+  package var isNumeric: Bool {
+    switch self {
+    case .sum, .mean, .min, .max, .stddev, .variance, .quantile: true
+    case .count, .countDistinct, .first, .last: false
+    }
+  }
+
+  /// The type of its answer over a column.
+  package func type(over column: ColumnType) -> ColumnType {
+    switch self {
+    case .count, .countDistinct: .int64
+    case .first, .last: column
+    case .sum, .mean, .min, .max, .stddev, .variance, .quantile: .double
+    }
+  }
 }
 
 package struct WindowDefinition: Sendable, Hashable, Codable {
@@ -156,12 +185,15 @@ package struct WindowDefinition: Sendable, Hashable, Codable {
   package var filter: Expression?
   package var length: Span
   package var resolution: Span
+  /// Which quantile, from 0 through 1.
+  package var parameter: Double?
 
   package init(
     function: AggregateFunction, column: String?, filter: Expression? = nil, length: Span,
-    resolution: Span? = nil
+    resolution: Span? = nil, parameter: Double? = nil
   ) {
     self.function = function
+    self.parameter = parameter
     self.column = column
     self.filter = filter
     self.length = length
@@ -177,9 +209,33 @@ package struct WindowDefinition: Sendable, Hashable, Codable {
     resolutions.first { $0.microseconds <= length.microseconds / 24 } ?? .seconds(1)
   }
 
-  /// The first instant that a window read at `time` contains (semantics §4): floor(T − w, r).
-  @inlinable package func start(at time: Timestamp) -> Timestamp {
-    (time - length).floored(to: resolution)
+  /// What `resolution: exact` keeps: a tile for each instant that has events.
+  package static let exact = Span(microseconds: 1)
+
+  /// The first instant that a window read at `time` contains (semantics §4): floor(T − w, r), and the one after T − w where the
+  /// window is exact.
+  package func start(at time: Timestamp) -> Timestamp {
+    Timestamp(
+      microseconds: WindowDefinition.start(
+        at: time.microseconds, length: length.microseconds, resolution: resolution.microseconds))
+  }
+
+  /// The same in microseconds.
+  @inline(__always)
+  package static func start(at time: Int64, length: Int64, resolution: Int64) -> Int64 {
+    resolution == 1 ? time &- length &+ 1 : floorMultiple(time &- length, resolution)
+  }
+
+  /// The sketch that the function is read from; nil where a `Partial` is enough.
+  package var sketch: SketchKind? {
+    switch function {
+    case .count, .sum, .mean, .min, .max: nil
+    case .countDistinct: .distinct
+    case .stddev, .variance: .moments
+    case .quantile: .quantile
+    case .first: .first
+    case .last: .last(1)
+    }
   }
 }
 

@@ -69,6 +69,35 @@ package enum JSON: Sendable, Equatable {
     }
   }
 
+  /// The JSON as a value: a scalar, or an array of scalars of one kind without null (numbers are int64 where all are
+  /// whole); nil for anything else.
+  package var value: Value? {
+    guard case .array(let items) = self else { return scalar }
+    switch items.first {
+    case .bool:
+      let all = items.compactMap(\.bool)
+      return all.count == items.count ? .list(.bool(all)) : nil
+    case .string:
+      let all = items.compactMap(\.string)
+      if all.count == items.count { return .list(.string(all)) }
+    default: break
+    }
+    let whole = items.compactMap(\.int)
+    if whole.count == items.count { return .list(.int64(whole)) }
+    let numbers = items.compactMap(\.extendedNumber)
+    return numbers.count == items.count ? .list(.double(numbers)) : nil
+  }
+
+  /// A number, or the text that stands for one that JSON cannot write.
+  private var extendedNumber: Double? {
+    switch self {
+    case .string("NaN"): .nan
+    case .string("Infinity"): .infinity
+    case .string("-Infinity"): -.infinity
+    default: number
+    }
+  }
+
   package init(_ value: Value) {
     switch value {
     case .null: self = .null
@@ -77,6 +106,7 @@ package enum JSON: Sendable, Equatable {
     case .double(let value): self = .double(value)
     case .string(let value): self = .string(value)
     case .timestamp(let value): self = .string(value.description)
+    case .list(let elements): self = .array(elements.scalars.map { JSON($0) })
     }
   }
 }

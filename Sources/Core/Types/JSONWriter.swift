@@ -47,7 +47,25 @@ extension JSON {
     case .double(let value): write(value, into: &bytes)
     case .string(let value): write(value, into: &bytes)
     case .timestamp(let value): write(value.description, into: &bytes)
+    case .list(let elements): write(elements, into: &bytes)
     }
+  }
+
+  private static func write(_ elements: ColumnValues, into bytes: inout [UInt8]) {
+    func separated<T>(_ all: [T], _ write: (T, inout [UInt8]) -> Void) {
+      for (index, one) in all.enumerated() {
+        if index > 0 { bytes.append(UInt8(ascii: ",")) }
+        write(one, &bytes)
+      }
+    }
+    bytes.append(UInt8(ascii: "["))
+    switch elements {
+    case .double(let all): separated(all) { write($0, into: &$1) }
+    case .int64(let all): separated(all) { $1.append(contentsOf: String($0).utf8) }
+    case .string(let all): separated(all) { write($0, into: &$1) }
+    case .bool, .timestamp, .list: separated(elements.scalars) { write($0, into: &$1) }
+    }
+    bytes.append(UInt8(ascii: "]"))
   }
 
   /// A member of the object at the end of `bytes`, with a comma unless it is the first.

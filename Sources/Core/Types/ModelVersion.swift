@@ -54,15 +54,80 @@ package struct TrainingSetRecord: Sendable, Equatable, Codable {
   package var evaluationFrom: Int
   /// SHA-256 over names, types and cells.
   package var hash: String
+  /// Nil in records of versions that did not keep it.
+  package var origin: TrainingSetOrigin?
 
   package init(
-    definitionsVersion: Int64, asOf: Timestamp, rows: Int, evaluationFrom: Int, hash: String
+    definitionsVersion: Int64, asOf: Timestamp, rows: Int, evaluationFrom: Int, hash: String,
+    origin: TrainingSetOrigin? = nil
   ) {
     self.definitionsVersion = definitionsVersion
     self.asOf = asOf
     self.rows = rows
     self.evaluationFrom = evaluationFrom
     self.hash = hash
+    self.origin = origin
+  }
+}
+
+/// What a training set was made from, beside its definitions.
+package struct TrainingSetOrigin: Sendable, Equatable, Codable {
+  /// What was in a source when the set had been built: every event that was read lies within.
+  package struct Events: Sendable, Equatable, Codable, CustomStringConvertible {
+    package var source: String
+    /// `spine`, `label` or `features`.
+    package var use: String
+    package var count: Int64
+    /// Event times, nil where there is no event.
+    package var first: Timestamp?
+    package var last: Timestamp?
+    /// Arrival sequences.
+    package var firstSequence: Int64?
+    package var lastSequence: Int64?
+
+    package init(
+      source: String, use: String, count: Int64, first: Timestamp?, last: Timestamp?,
+      firstSequence: Int64?, lastSequence: Int64?
+    ) {
+      self.source = source
+      self.use = use
+      self.count = count
+      self.first = first
+      self.last = last
+      self.firstSequence = firstSequence
+      self.lastSequence = lastSequence
+    }
+
+    package var description: String {
+      guard let first, let last, let firstSequence, let lastSequence else { return "no events" }
+      return
+        "\(count) events of \(first) to \(last), sequences \(firstSequence) to \(lastSequence)"
+    }
+  }
+
+  /// A Python file as it was then.
+  package struct Code: Sendable, Equatable, Codable {
+    package var reference: CodeReference
+    /// SHA-256 of the file; nil where it could not be read.
+    package var digest: String?
+
+    package init(reference: CodeReference, digest: String?) {
+      self.reference = reference
+      self.digest = digest
+    }
+  }
+
+  package var events: [Events]
+  /// Transforms of the sources, and the training function.
+  package var code: [Code]
+
+  package init(events: [Events], code: [Code]) {
+    self.events = events
+    self.code = code
+  }
+
+  package func digest(of reference: CodeReference) -> String? {
+    code.first { $0.reference == reference }?.digest
   }
 }
 

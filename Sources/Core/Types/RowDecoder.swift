@@ -19,7 +19,7 @@ extension Warehouse {
 
 /// Decodes the rows of a batch into `Decodable` types by column name.
 ///
-/// Understands `Bool`, all integers, `Double`, `Float`, `String`, `Timestamp`, optionals of them, and everything made of a single one of them.
+/// Understands `Bool`, all integers, `Double`, `Float`, `String`, `Timestamp`, arrays and optionals of them, and everything made of a single one of them.
 /// Integers decode into floating-point members, not the other way round. Errors name the column and what was expected.
 package struct RowDecoder {
   fileprivate let columns: [Column]
@@ -104,7 +104,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
   }
 
   func nestedUnkeyedContainer(forKey key: Key) throws -> any UnkeyedDecodingContainer {
-    throw try cell(key).mismatch("an array")
+    try cell(key).unkeyedContainer()
   }
 
   func superDecoder() throws -> any Decoder { RowDecoding(rows: rows, row: row) }
@@ -121,7 +121,12 @@ private struct Cell: Decoder, SingleValueDecodingContainer {
   func container<Key: CodingKey>(keyedBy type: Key.Type) throws -> KeyedDecodingContainer<Key> {
     throw mismatch("a structure")
   }
-  func unkeyedContainer() throws -> any UnkeyedDecodingContainer { throw mismatch("an array") }
+  func unkeyedContainer() throws -> any UnkeyedDecodingContainer {
+    guard column.isPresent(row), case .list(let lists) = column.values else {
+      throw mismatch("an array")
+    }
+    return ElementContainer(elements: Column(name: column.name, values: lists[row]))
+  }
   func singleValueContainer() throws -> any SingleValueDecodingContainer { self }
   func decodeNil() -> Bool { !column.isPresent(row) }
 
@@ -190,4 +195,40 @@ private struct Cell: Decoder, SingleValueDecodingContainer {
         cause: error)
     }
   }
+}
+
+/// The elements of one array cell, from first to last.
+private struct ElementContainer: UnkeyedDecodingContainer {
+  let elements: Column
+  private(set) var currentIndex = 0
+  var codingPath: [any CodingKey] { [] }
+  var count: Int? { elements.count }
+  var isAtEnd: Bool { currentIndex >= elements.count }
+
+  init(elements: Column) { self.elements = elements }
+
+  private mutating func next() throws -> Cell {
+    guard !isAtEnd else {
+      throw PlatformError(
+        .internalError,
+        "Column '\(elements.name)': an array has only \(elements.count) elements.")
+    }
+    defer { currentIndex += 1 }
+    return Cell(column: elements, row: currentIndex)
+  }
+
+  mutating func decodeNil() throws -> Bool { false }
+  mutating func decode<T: Decodable>(_ type: T.Type) throws -> T { try next().decode(type) }
+
+  mutating func nestedContainer<Nested: CodingKey>(
+    keyedBy type: Nested.Type
+  ) throws -> KeyedDecodingContainer<Nested> {
+    throw try next().mismatch("a structure")
+  }
+
+  mutating func nestedUnkeyedContainer() throws -> any UnkeyedDecodingContainer {
+    try next().unkeyedContainer()
+  }
+
+  mutating func superDecoder() throws -> any Decoder { try next() }
 }

@@ -1,10 +1,3 @@
-/// The type of a column, a feature or a request input.
-package enum ColumnType: String, Sendable, Codable, CaseIterable {
-  case bool, int64, double, string, timestamp
-
-  package var isNumeric: Bool { self == .int64 || self == .double }
-}
-
 /// One typed value; `null` is an observation of nothing. Texts are compared by their bytes, as the warehouse does.
 package enum Value: Hashable, Sendable {
   case null
@@ -13,6 +6,8 @@ package enum Value: Hashable, Sendable {
   case double(Double)
   case string(String)
   case timestamp(Timestamp)
+  /// An array: its elements, which are scalars of one type and never null.
+  case list(ColumnValues)
 
   package static func == (a: Value, b: Value) -> Bool {
     switch (a, b) {
@@ -22,6 +17,7 @@ package enum Value: Hashable, Sendable {
     case (.double(let a), .double(let b)): a == b
     case (.string(let a), .string(let b)): a.hasSameBytes(as: b)
     case (.timestamp(let a), .timestamp(let b)): a == b
+    case (.list(let a), .list(let b)): a == b
     default: false
     }
   }
@@ -35,11 +31,13 @@ package enum Value: Hashable, Sendable {
     case .double(let value): hasher.combine(value)
     case .string(let value): value.hashBytes(into: &hasher)
     case .timestamp(let value): hasher.combine(value)
+    case .list(let elements): hasher.combine(elements.count)
     }
   }
 
   package var isNull: Bool { if case .null = self { true } else { false } }
 
+  /// Of a list the array of any length.
   package var type: ColumnType? {
     switch self {
     case .null: nil
@@ -48,16 +46,17 @@ package enum Value: Hashable, Sendable {
     case .double: .double
     case .string: .string
     case .timestamp: .timestamp
+    case .list(let elements): .array(of: elements.type.scalar, length: nil)
     }
   }
 
-  /// The number this value stands for (true is 1), nil for null, text and times.
+  /// The number this value stands for (true is 1), nil for null, text, times and arrays.
   package var number: Double? {
     switch self {
     case .bool(let value): value ? 1 : 0
     case .int64(let value): Double(value)
     case .double(let value): value
-    case .null, .string, .timestamp: nil
+    case .null, .string, .timestamp, .list: nil
     }
   }
 }

@@ -35,14 +35,38 @@ extension EntityState {
     ring: Int, slot: Int, layoutSlot: Int, length: Int64, resolution: Int64, at time: Int64
   ) -> Partial {
     var partial = Partial()
-    let start = floorMultiple(time &- length, resolution)
+    let start = WindowDefinition.start(at: time, length: length, resolution: resolution)
     rings[ring].merge(
-      slot: slot, from: start / resolution, through: floorMultiple(time, resolution) / resolution,
-      into: &partial)
+      slot: slot, from: tile(start, resolution), through: tile(time, resolution), into: &partial)
     for event in pending where event.eventTimestamp >= start && event.eventTimestamp <= time {
       if let value = event.slots[layoutSlot] { partial.add(value) }
     }
     return partial
+  }
+
+  /// The same of a sketch; `slot` is its position among the ring's sketches, `layoutSlot` among the layout's.
+  package func sketch(
+    _ kind: SketchKind, ring: Int, slot: Int, layoutSlot: Int, length: Int64, resolution: Int64,
+    at time: Int64
+  ) -> Sketch {
+    var sketch = Sketch(kind)
+    let start = WindowDefinition.start(at: time, length: length, resolution: resolution)
+    rings[ring].merge(
+      sketch: slot, from: tile(start, resolution), through: tile(time, resolution), into: &sketch)
+    for event in pending where event.eventTimestamp >= start && event.eventTimestamp <= time {
+      if let value = event.sketches[layoutSlot] { sketch.add(value, event.mark) }
+    }
+    return sketch
+  }
+
+  private func tile(_ time: Int64, _ resolution: Int64) -> Int64 {
+    floorMultiple(time, resolution) / resolution
+  }
+}
+
+extension PendingEvent {
+  package var mark: EventMark {
+    EventMark(eventTimestamp: eventTimestamp, createdAt: createdAt, sequence: sequence)
   }
 }
 
@@ -83,13 +107,19 @@ extension EntityState {
     for (index, ring) in layout.rings.enumerated() {
       let resolution = ring.resolution.microseconds
       let tile = floorMultiple(event.eventTimestamp, resolution) / resolution
-      guard tile >= firstTiles[index], ring.slots.contains(where: { event.slots[$0] != nil }) else {
-        continue
-      }
+      let isObserved =
+        ring.slots.contains { event.slots[$0] != nil }
+        || ring.sketches.contains { event.sketches[$0] != nil }
+      guard tile >= firstTiles[index], isObserved else { continue }
       let position = rings[index].position(of: tile)
       for (offset, slot) in ring.slots.enumerated() {
         guard let value = event.slots[slot] else { continue }
         rings[index].partials[position * ring.slots.count + offset].add(value)
+      }
+      for (offset, slot) in ring.sketches.enumerated() {
+        guard let value = event.sketches[slot] else { continue }
+        rings[index].add(
+          value, event.mark, toSketch: offset, layout.sketches[slot].kind, at: position)
       }
     }
   }

@@ -46,7 +46,8 @@ public struct Partial: Sendable, Hashable, BitwiseCopyable {
     return corrected.isNaN ? sum : corrected
   }
 
-  /// The aggregate over everything merged so far; nil is null (no events: count and sum are 0).
+  /// The aggregate over everything merged so far; nil is null (no events: count and sum are 0), also of functions that are read from
+  /// a sketch.
   package func value(of function: AggregateFunction) -> Double? {
     switch function {
     case .count: return Double(count)
@@ -54,6 +55,7 @@ public struct Partial: Sendable, Hashable, BitwiseCopyable {
     case .mean: return count == 0 ? nil : total / Double(count)
     case .min: return count == 0 ? nil : min
     case .max: return count == 0 ? nil : max
+    case .countDistinct, .stddev, .variance, .first, .last, .quantile: return nil
     }
   }
 }

@@ -10,19 +10,28 @@ package struct ViewLayout: Sendable, Equatable {
     package var filter: Expression?
   }
 
+  /// One distinct (column, filter, sketch): what a tile keeps beside its slots.
+  package struct SketchSlot: Sendable, Hashable {
+    package var column: String
+    package var filter: Expression?
+    package var kind: SketchKind
+  }
+
   /// The slots that are kept in tiles of one resolution.
   package struct Ring: Sendable, Equatable {
     package var resolution: Span
     /// The longest window read from it: tiles older than this plus one resolution are dropped.
     package var horizon: Span
     /// Indices into `slots`.
-    package var slots: [Int]
+    package var slots: [Int] = []
+    /// Indices into `sketches`.
+    package var sketches: [Int] = []
   }
 
   package enum Reader: Sendable, Equatable {
     /// An index into `latestColumns`.
     case latest(Int, ttl: Span?)
-    /// `slot` is the position inside the ring's tile.
+    /// `slot` is the position among the slots of the ring's tile, or among its sketches where the window has a sketch.
     case window(ring: Int, slot: Int, WindowDefinition)
     case derived(Expression)
   }
@@ -34,13 +43,15 @@ package struct ViewLayout: Sendable, Equatable {
   /// Source columns whose newest observation is kept, with their types.
   package var latestColumns: [ColumnDefinition]
   package var slots: [Slot]
+  package var sketches: [SketchSlot]
   package var rings: [Ring]
   /// How each feature of the view is read, in the view's order.
   package var readers: [(name: String, type: ColumnType, reader: Reader)]
 
   package static func == (a: ViewLayout, b: ViewLayout) -> Bool {
     a.view == b.view && a.source == b.source && a.keyColumns == b.keyColumns
-      && a.latestColumns == b.latestColumns && a.slots == b.slots && a.rings == b.rings
+      && a.latestColumns == b.latestColumns && a.slots == b.slots && a.sketches == b.sketches
+      && a.rings == b.rings
       && a.readers.elementsEqual(b.readers) {
         $0.name == $1.name && $0.type == $1.type && $0.reader == $1.reader
       }
@@ -53,6 +64,7 @@ package struct ViewLayout: Sendable, Equatable {
     keyTypes = entity.key.map { source.column($0)?.type ?? .string }
     latestColumns = []
     slots = []
+    sketches = []
     rings = []
     readers = []
     for feature in view.features {
@@ -74,29 +86,31 @@ package struct ViewLayout: Sendable, Equatable {
   }
 
   private mutating func windowReader(_ window: WindowDefinition) -> Reader {
-    let slot = Slot(column: window.column, filter: window.filter)
-    let slotIndex: Int
-    if let found = slots.firstIndex(of: slot) {
-      slotIndex = found
-    } else {
-      slots.append(slot)
-      slotIndex = slots.count - 1
+    let ring = ringIndex(of: window)
+    if let kind = window.sketch, let column = window.column {
+      let sketch = SketchSlot(column: column, filter: window.filter, kind: kind)
+      let index = sketches.index(of: sketch)
+      return .window(ring: ring, slot: rings[ring].sketches.index(of: index), window)
     }
-    let ringIndex: Int
+    let index = slots.index(of: Slot(column: window.column, filter: window.filter))
+    return .window(ring: ring, slot: rings[ring].slots.index(of: index), window)
+  }
+
+  private mutating func ringIndex(of window: WindowDefinition) -> Int {
     if let found = rings.firstIndex(where: { $0.resolution == window.resolution }) {
-      ringIndex = found
       rings[found].horizon = max(rings[found].horizon, window.length)
-    } else {
-      rings.append(Ring(resolution: window.resolution, horizon: window.length, slots: []))
-      ringIndex = rings.count - 1
+      return found
     }
-    let position: Int
-    if let found = rings[ringIndex].slots.firstIndex(of: slotIndex) {
-      position = found
-    } else {
-      rings[ringIndex].slots.append(slotIndex)
-      position = rings[ringIndex].slots.count - 1
-    }
-    return .window(ring: ringIndex, slot: position, window)
+    rings.append(Ring(resolution: window.resolution, horizon: window.length))
+    return rings.count - 1
+  }
+}
+
+extension Array where Element: Equatable {
+  /// Where `element` is, at the end if it was not there yet.
+  fileprivate mutating func index(of element: Element) -> Int {
+    if let found = firstIndex(of: element) { return found }
+    append(element)
+    return count - 1
   }
 }

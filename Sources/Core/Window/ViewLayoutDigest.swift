@@ -10,8 +10,12 @@ extension ViewLayout {
     for (column, type) in zip(keyColumns, keyTypes) { text += "key \(column) \(type.rawValue)\n" }
     for column in latestColumns { text += "latest \(column.name) \(column.type.rawValue)\n" }
     for slot in slots { text += "slot \(slot.column ?? "*") where \(slot.filter?.text ?? "-")\n" }
+    for sketch in sketches {
+      text += "sketch \(sketch.kind) \(sketch.column) where \(sketch.filter?.text ?? "-")\n"
+    }
     for ring in rings {
-      text += "ring \(ring.resolution.microseconds) \(ring.horizon.microseconds) \(ring.slots)\n"
+      text += "ring \(ring.resolution.microseconds) \(ring.horizon.microseconds) \(ring.slots)"
+      text += ring.sketches.isEmpty ? "\n" : " \(ring.sketches)\n"
     }
     let hexadecimal = Array("0123456789abcdef")
     return SHA256.hash(data: Array(text.utf8)).prefix(16).reduce(into: "") { hex, byte in

@@ -9,6 +9,7 @@ struct CommitGroup: Sendable {
   private(set) var outcomes: [Result<IngestReceipt, any Error>] = []
   private var places: [String: Int] = [:]
   private var inserted: [(source: String, ids: [EventIDHash])] = []
+  private var advances: [StreamAdvance] = []
 
   init(
     _ pushes: [PendingPush], _ project: ProjectDefinition, _ ledger: inout CommitLedger,
@@ -17,7 +18,7 @@ struct CommitGroup: Sendable {
     outcomes.reserveCapacity(pushes.count)
     for push in pushes {
       do throws(PlatformError) {
-        outcomes.append(.success(try add(push.rows, project, &ledger)))
+        outcomes.append(.success(try add(push, project, &ledger)))
       } catch {
         outcomes.append(.failure(error))
       }
@@ -28,23 +29,42 @@ struct CommitGroup: Sendable {
 
   /// What the warehouse is to store, nil where there is nothing.
   var commit: WarehouseCommit? {
-    batches.isEmpty && quarantined.isEmpty
-      ? nil : WarehouseCommit(events: batches, quarantined: quarantined)
+    guard !batches.isEmpty || !quarantined.isEmpty || !advances.isEmpty else { return nil }
+    return WarehouseCommit(events: batches, quarantined: quarantined, advances: merged)
+  }
+
+  /// The steps, those of one partition as one.
+  private var merged: [StreamAdvance] {
+    var merged: [StreamAdvance] = []
+    var places: [StreamPartition: Int] = [:]
+    for advance in advances {
+      if let place = places[advance.partition] {
+        merged[place].next = advance.next
+      } else {
+        places[advance.partition] = merged.count
+        merged.append(advance)
+      }
+    }
+    return merged
   }
 
   /// Undoes what the ledger remembers of the group.
   func release(_ ledger: inout CommitLedger) {
     for (source, ids) in inserted { ledger.release(ids, of: source) }
+    ledger.release(advances)
   }
 
   private mutating func add(
-    _ rows: ValidatedRows, _ project: ProjectDefinition, _ ledger: inout CommitLedger
+    _ push: PendingPush, _ project: ProjectDefinition, _ ledger: inout CommitLedger
   ) throws(PlatformError) -> IngestReceipt {
+    var rows = push.rows
     let name = rows.source.name
     guard let definition = project.source(name) else {
       throw PlatformError.unknownSource(name, in: project)
     }
-    let rows = try rows.conformed(to: definition)
+    rows = try rows.conformed(to: definition)
+    guard ledger.take(push.advances) else { throw PlatformError.movedStream(push.advances) }
+    advances += push.advances
     let admission = ledger.admit(rows)
     if !admission.inserted.isEmpty { inserted.append((name, admission.inserted)) }
     if let kept = admission.rows {
@@ -63,6 +83,13 @@ struct CommitGroup: Sendable {
 }
 
 extension PlatformError {
+  static func movedStream(_ advances: [StreamAdvance]) -> PlatformError {
+    PlatformError(
+      .conflict,
+      "\(advances.map { "\($0.partition)" }.joined(separator: ", ")) was stored to another place meanwhile; "
+        + "it is read again from there", retryable: true)
+  }
+
   static func unknownSource(_ name: String, in project: ProjectDefinition) -> PlatformError {
     PlatformError(
       .notFound,

@@ -24,6 +24,8 @@ struct CommitLedger: Sendable {
   let seed: EventIDSeed
   private(set) var entries: [String: Entry] = [:]
   private var lastStamp = Int64.min
+  /// Where the stored events of each stream's partition end that this process reads.
+  private(set) var streams: [StreamPartition: Int64] = [:]
 
   init(seed: EventIDSeed) { self.seed = seed }
 
@@ -90,6 +92,25 @@ struct CommitLedger: Sendable {
   /// The online state has everything of the source up to `sequence`.
   mutating func applied(_ source: String, through sequence: Int64) {
     withEntry(source) { $0.appliedSequence = max($0.appliedSequence, sequence) }
+  }
+
+  // MARK: Streams
+
+  /// What is stored of partitions that this process begins to read; nil where nothing is.
+  mutating func adopt(streams positions: [StreamPartition: Int64?]) {
+    for (partition, position) in positions { streams[partition] = position }
+  }
+
+  /// Takes steps, all or none; false where one does not begin where its partition is.
+  mutating func take(_ advances: [StreamAdvance]) -> Bool {
+    guard advances.allSatisfy({ streams[$0.partition] == $0.from }) else { return false }
+    for advance in advances { streams[advance.partition] = advance.next }
+    return true
+  }
+
+  /// Takes steps back, of a commit that failed.
+  mutating func release(_ advances: [StreamAdvance]) {
+    for advance in advances.reversed() { streams[advance.partition] = advance.from }
   }
 
   var positions: [String: Int64] { entries.mapValues(\.appliedSequence) }

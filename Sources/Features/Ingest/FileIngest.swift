@@ -107,10 +107,12 @@ package struct FileIngest: Sendable {
     }
     // Parquet is read faster than it can be stored, so that storing may begin early without ever
     // waiting; text is not, and would hold pushes up for as long as it takes to read.
-    let begins = format == .parquet && !strict ? FileIngest.parquetRows : bufferRows
-    let channel = RowChannel(capacity: bufferRows, readyAt: begins)
+    let buffer = max(1, bufferRows / source.rowWeight)
+    let begins = format == .parquet && !strict ? FileIngest.parquetRows / source.rowWeight : buffer
+    let channel = RowChannel(capacity: buffer, readyAt: begins)
     let untransformed =
-      source.transform == nil ? nil : RowChannel(capacity: FileIngest.transformRows)
+      source.transform == nil
+      ? nil : RowChannel(capacity: FileIngest.transformRows / source.rowWeight)
     let reading = FileReading(
       source: source, origin: .file(name: name, digest: digest), format: format,
       strictReasons: strict ? FileIngest.strictReasons : nil, channel: untransformed ?? channel,
@@ -173,6 +175,17 @@ package struct FileIngest: Sendable {
       reading.channel.fail(error)
       throw error
     }
+  }
+}
+
+extension SourceDefinition {
+  /// How many rows of single values one row may stand for in buffers: embeddings make it large.
+  fileprivate var rowWeight: Int {
+    1
+      + columns.reduce(0) { weight, column in
+        guard case .array(_, let length) = column.type else { return weight }
+        return weight + (length ?? 16) / 16
+      }
   }
 }
 

@@ -43,10 +43,29 @@ struct IngestHistory: Sendable {
     return found.withLock { $0 }
   }
 
-  /// Ids of files are known by the file's digest, and those of requests without a client are never
-  /// seen again.
+  /// Ids of files are known by the file's digest, those of Kafka by the stored position, and those of
+  /// requests without a client are never seen again.
   private static let mayRepeat =
-    "NOT starts_with(event_id, 'file:') AND NOT starts_with(event_id, 'once:')"
+    "NOT starts_with(event_id, 'file:') AND NOT starts_with(event_id, 'once:') "
+    + "AND NOT starts_with(event_id, 'kafka:')"
+
+  /// Where the events of each partition end that are stored.
+  func positions() async throws -> [StreamPartition: Int64] {
+    let found = Mutex<[StreamPartition: Int64]>([:])
+    try await warehouse.stream("SELECT topic, partition, next_offset FROM stream_offsets", []) {
+      batch in
+      for row in 0..<batch.count {
+        guard case .string(let topic) = batch.columns[0][row],
+          case .int64(let partition) = batch.columns[1][row],
+          case .int64(let next) = batch.columns[2][row]
+        else { continue }
+        found.withLock {
+          $0[StreamPartition(topic: topic, partition: Int32(clamping: partition))] = next
+        }
+      }
+    }
+    return found.withLock { $0 }
+  }
 
   /// What is known of a file that was ingested into the source before; nil where it was not.
   func file(digest: String, source: String) async throws -> IngestedFile? {

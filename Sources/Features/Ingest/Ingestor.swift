@@ -38,11 +38,16 @@ package struct IngestTicket: Sendable {
 
 final class PendingPush: Sendable {
   let rows: ValidatedRows
+  /// How far the rows take the streams that they came from.
+  let advances: [StreamAdvance]
   /// Given when a parked push enters the queue.
   let entry = Promise<Void>()
   let receipt = Promise<IngestReceipt>()
 
-  init(_ rows: ValidatedRows) { self.rows = rows }
+  init(_ rows: ValidatedRows, _ advances: [StreamAdvance]) {
+    self.rows = rows
+    self.advances = advances
+  }
 }
 
 /// Work that runs while no commit is in flight.
@@ -111,10 +116,13 @@ package final class Ingestor: Sendable {
   }
 
   /// Hands rows over; returns once they are in the queue, which a full queue delays.
+  ///
+  /// - Parameter advances: steps of the streams that the rows came from, stored in the same transaction. The
+  /// push is refused with `.conflict`, and nothing of it stored, where a partition is somewhere else by then.
   package func submit(
-    _ rows: ValidatedRows, overload: Overload = .wait
+    _ rows: ValidatedRows, overload: Overload = .wait, advances: [StreamAdvance] = []
   ) async throws -> IngestTicket {
-    let push = PendingPush(try await transformed(rows))
+    let push = PendingPush(try await transformed(rows), advances)
     let size = max(1, rows.count + rows.quarantined.count)
     let (offer, sleeper) = shared.withLock { shared in
       let offer = shared.queue.offer(push, rows: size, refusable: overload == .refuse)
@@ -270,6 +278,15 @@ package final class Ingestor: Sendable {
     }
     do {
       if let commit = group.commit { try await warehouse.commit(commit) }
+    } catch let error as PlatformError
+      where error.code == .conflict && pushes.contains(where: { !$0.advances.isEmpty })
+    {
+      // Another process has stored those streams; the other pushes have nothing to do with it.
+      ledger.withLock { group.release(&$0) }
+      for push in pushes where !push.advances.isEmpty { push.receipt.give(.failure(error)) }
+      let others = pushes.filter { $0.advances.isEmpty }
+      if !others.isEmpty { try await self.commit(others) }
+      return
     } catch {
       log.error("a commit failed; nothing of it is stored", metadata: ["error": "\(error)"])
       ledger.withLock { group.release(&$0) }
@@ -343,6 +360,15 @@ extension Ingestor {
   }
 
   // MARK: What the warehouse has already
+
+  /// Where the stored events of partitions end, nil where nothing is stored; their next push must
+  /// begin there.
+  func adoptStreams(_ partitions: [StreamPartition]) async throws -> [StreamPartition: Int64?] {
+    let stored = try await IngestHistory(warehouse).positions()
+    let positions = Dictionary(uniqueKeysWithValues: partitions.map { ($0, stored[$0]) })
+    ledger.withLock { $0.adopt(streams: positions) }
+    return positions
+  }
 
   /// Learns the ids, sequences and stamps of every source; call before `run`.
   package func restore() async throws {

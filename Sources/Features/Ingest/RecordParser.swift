@@ -6,7 +6,8 @@ import Foundation
 /// A record is a JSON object whose members are named like the source's columns. An absent member
 /// is no observation, `null` an observed null. Members that are no columns are counted and
 /// otherwise ignored, so that a producer may send more than is used. A repeated member counts with
-/// its last value. A double may be the string "NaN", "Infinity" or "-Infinity". A time is ISO 8601
+/// its last value. A double may be the string "NaN", "Infinity" or "-Infinity". An array is a JSON
+/// array of such values, none of them null. A time is ISO 8601
 /// text with a zone, or local time where the source has a zone
 /// (`ZoneOffsets.Reader.instant(ofLocal:)` states what happens at clock changes). A record that
 /// breaks a rule goes to quarantine, the others go on.
@@ -22,8 +23,8 @@ package struct RecordParser {
   }
 
   private let source: SourceDefinition
-  let origin: RecordOrigin
-  private let idPrefix: [UInt8]
+  private(set) var origin: RecordOrigin
+  private var idPrefix: [UInt8]
   let maximumRows: Int
   private let fields: [Field]
   private let checks: [RowCheck]
@@ -43,6 +44,8 @@ package struct RecordParser {
   private var eventTime: Int64?
   private var eventID: String?
   private var fault: RowFault?
+  /// An id that came beside the record, which wins over one inside.
+  private var givenID: String?
 
   package init(
     source: SourceDefinition, origin: RecordOrigin, expecting rows: Int = 0,
@@ -77,6 +80,9 @@ package struct RecordParser {
 
   /// How many records have been read, good and bad.
   package var count: Int { eventTimestamps.count + quarantined.count }
+
+  /// How many of them were bad.
+  var refusedCount: Int { quarantined.count }
 
   // MARK: Input
 
@@ -127,8 +133,20 @@ package struct RecordParser {
     }
   }
 
+  /// The records that follow come from somewhere else.
+  package mutating func read(from origin: RecordOrigin) {
+    self.origin = origin
+    idPrefix = Array(origin.idPrefix.utf8)
+  }
+
   /// Reads one record; one that is not a JSON object goes to quarantine.
-  package mutating func append(record bytes: UnsafeBufferPointer<UInt8>, number: Int64) {
+  ///
+  /// - Parameter id: the event's id where it came beside the record.
+  package mutating func append(
+    record bytes: UnsafeBufferPointer<UInt8>, number: Int64, id: String? = nil
+  ) {
+    givenID = id
+    defer { givenID = nil }
     var scanner = JSONScanner(bytes)
     let rows = eventTimestamps.count
     let bad = quarantined.count
@@ -203,6 +221,10 @@ package struct RecordParser {
     } catch {
       for builder in builders { builder.drop() }
       throw error
+    }
+    if let givenID {
+      eventID = givenID
+      if fault == nil, let why = eventIDFault(givenID) { fault = .eventIDHeader(why) }
     }
     if fault == nil { fault = firstViolation() }
     if let fault {
@@ -320,6 +342,11 @@ package struct RecordParser {
     case (.bool, .bool): builder.set(try scanner.bool())
     case (.timestamp, _):
       if let time = try timestamp(&scanner, builder.definition.name) { builder.set(time) }
+    case (.array, .array):
+      if let fault = try ArrayReader(builder.definition).read(&scanner, into: builder, zone: &zone)
+      {
+        note(fault)
+      }
     case (.double, .string):
       let start = scanner.position
       let text = try scanner.text(try scanner.string())
@@ -423,6 +450,18 @@ package struct RecordParser {
       }
     }
     return nil
+  }
+
+  /// Puts a record aside that was not even read.
+  mutating func refuse(_ bytes: UnsafeBufferPointer<UInt8>, number: Int64, because why: String) {
+    quarantine(.malformed(why), bytes, number)
+  }
+
+  /// The record that was put aside last came like this.
+  mutating func restoreLastRefused(_ bytes: UnsafeBufferPointer<UInt8>) {
+    guard !quarantined.isEmpty else { return }
+    quarantined[quarantined.count - 1].record = String(
+      decoding: bytes.prefix(Limits.quarantineTextBytes), as: UTF8.self)
   }
 
   private mutating func quarantine(

@@ -10,6 +10,8 @@ enum RowFault: Equatable {
   case withoutZone(column: String, value: String)
   case outOfRange(column: String, value: String, limit: String)
   case eventID(column: String, why: String)
+  case array(column: String, value: String, type: ColumnType, ArrayTrouble)
+  case eventIDHeader(String)
 
   /// What is wrong with the record, naming the column, its value (cut) and what is expected.
   var reason: String {
@@ -25,6 +27,9 @@ enum RowFault: Equatable {
     case .outOfRange(let column, let value, let limit):
       "column '\(column)': \(cut(value)) is \(limit)"
     case .eventID(let column, let why): "event id column '\(column)' \(why)"
+    case .array(let column, let value, let type, let trouble):
+      "column '\(column)': \(cut(value)) \(trouble.text(type))"
+    case .eventIDHeader(let why): "the header event_id \(why)"
     }
   }
 
@@ -32,10 +37,11 @@ enum RowFault: Equatable {
   var kind: String {
     switch self {
     case .malformed(let why): "not a record: \(why.prefix { $0 != "(" && $0 != "'" })"
-    case .noEventTime, .missing, .eventID: reason
+    case .noEventTime, .missing, .eventID, .eventIDHeader: reason
     case .wrongType(let column, _, let expected): "column '\(column)' is not \(expected)"
     case .withoutZone(let column, _): "column '\(column)': a time without a zone"
     case .outOfRange(let column, _, let limit): "column '\(column)' is \(limit)"
+    case .array(let column, _, let type, let trouble): "column '\(column)' \(trouble.text(type))"
     }
   }
 
@@ -53,6 +59,8 @@ extension ColumnType {
     case .double: "a double (a number)"
     case .string: "a string"
     case .timestamp: "a timestamp (ISO 8601 text such as 2026-01-31T12:00:00Z)"
+    case .array(let element, let length):
+      "\(rawValue) (an array of \(length.map { "\($0) " } ?? "")\(element.rawValue) elements)"
     }
   }
 }

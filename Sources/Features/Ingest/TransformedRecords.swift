@@ -14,7 +14,7 @@ extension ValidatedRows {
             + "declare\(suggestion(for: column.name, among: source.columns.map(\.name)))"
         )
       }
-      guard column.count == count, column.type == source.columns[index].type else {
+      guard let column = column.arrays(as: source.columns[index].type), column.count == count else {
         throw PlatformError(
           .userCode,
           "\(function) returned \(column.count) cells of \(column.type.rawValue) for column "
@@ -42,5 +42,25 @@ extension ValidatedRows {
           reason: "\(function) failed: \(why)", position: position(of: row)))
     }
     return rows
+  }
+}
+
+extension Column {
+  /// The column itself where it is of the type, and arrays of any length as the array type where they fit it; nil where
+  /// they do not.
+  fileprivate func arrays(as type: ColumnType) -> Column? {
+    if self.type == type { return self }
+    guard case .list(let lists) = values, case .array(let element, let length) = type,
+      let elements = lists.elements.converted(to: ColumnType(element))
+    else { return nil }
+    let fits = (0..<count).allSatisfy { row in
+      let count = lists.range(row).count
+      return !isPresent(row) || count == length ?? min(count, Limits.arrayElements)
+    }
+    guard fits else { return nil }
+    return Column(
+      name: name,
+      values: .list(ListValues(elements: elements, offsets: lists.offsets, length: length)),
+      presence: presence)
   }
 }

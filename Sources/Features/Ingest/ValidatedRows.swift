@@ -108,9 +108,12 @@ package enum RecordOrigin: Sendable, Equatable {
   /// recognised again.
   case once(token: String)
   case file(name: String, digest: String)
+  /// A partition of a topic, whose records are numbered by their offsets. What was stored of it is known by
+  /// the position that is stored with it, so that its derived ids need no look-up.
+  case kafka(StreamPartition)
 
   /// Beginnings of the ids that the platform derives; a given id must not begin so.
-  static let reservedPrefixes = ["push:", "once:", "file:"]
+  static let reservedPrefixes = ["push:", "once:", "file:", "kafka:"]
 
   /// What a derived id begins with; the record's number follows.
   var idPrefix: String {
@@ -118,6 +121,7 @@ package enum RecordOrigin: Sendable, Equatable {
     case .push(let client): "push:\(client):"
     case .once(let token): "once:\(token):"
     case .file(_, let digest): "file:\(digest.prefix(16)):"
+    case .kafka(let partition): "kafka:\(partition)/"
     }
   }
 
@@ -130,6 +134,7 @@ package enum RecordOrigin: Sendable, Equatable {
     case .push(let client): "push \(client) sequence \(number)"
     case .once: "push record \(number)"
     case .file(let name, _): "file \(name) row \(number)"
+    case .kafka(let partition): "kafka \(partition)/\(number)"
     }
   }
 }

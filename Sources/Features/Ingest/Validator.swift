@@ -6,7 +6,7 @@ import Foundation
 ///
 /// CSV text becomes typed values (an empty field is null); typed Parquet columns pass as they are.
 /// Whole doubles may stand in an int64 column and whole numbers in a double column; nothing else
-/// is converted. Local times are converted by the source's zone. NaN is a double like any other,
+/// is converted. The text of an array is a JSON array. Local times are converted by the source's zone. NaN is a double like any other,
 /// but fails a `min` or `max` check. Rows that break a rule go to quarantine, first fault first.
 ///
 /// Not for several threads at once. Guarantees: a row's outcome depends on the row alone.
@@ -130,6 +130,9 @@ package struct Validator {
         name: found.name, values: .double(all.map { Double($0) }), presence: found.presence)
     case (.double(let all), .int64): return whole(all, found)
     case (.string(let all), _): return parsed(all, found, as: definition)
+    case (.list(let lists), .array):
+      if let column = try arrays(lists, found, as: definition, raw) { return column }
+      fallthrough
     default:
       throw PlatformError(
         .invalidRecord,
@@ -138,6 +141,22 @@ package struct Validator {
           + "definition"
       )
     }
+  }
+
+  private mutating func arrays(
+    _ lists: ListValues, _ found: Column, as definition: ColumnDefinition, _ raw: RawRows
+  ) throws(PlatformError) -> Column? {
+    var lists = lists
+    if case .timestamp(let local) = lists.elements, raw.localTimes.contains(found.name) {
+      let elements = try converted(local, Column(name: found.name, values: lists.elements))
+      lists = ListValues(elements: elements.values, offsets: lists.offsets)
+    }
+    var faults: [(Int, RowFault)] = []
+    let column = Validator.arrays(
+      lists, found, as: definition, broken: raw.brokenLists[found.name] ?? [:]
+    ) { faults.append(($0, $1)) }
+    for (row, fault) in faults { note(row, fault) }
+    return column
   }
 
   private mutating func converted(_ local: [Int64], _ found: Column) throws(PlatformError) -> Column
@@ -186,6 +205,7 @@ package struct Validator {
         cells(texts, found, definition, zero: 0) { DecimalNumber(text: $0)?.integral })
     case .bool: values = .bool(cells(texts, found, definition, zero: false, bool(of:)))
     case .timestamp: return times(texts, found, definition)
+    case .array: return arrays(texts, found, definition)
     }
     return Column(name: found.name, values: values, presence: found.presence)
   }
@@ -208,6 +228,37 @@ package struct Validator {
       }
     }
     return cells
+  }
+
+  private mutating func arrays(
+    _ texts: [String], _ found: Column, _ definition: ColumnDefinition
+  ) -> Column {
+    let builder = ColumnBuilder(definition, reserving: texts.count)
+    let reader = ArrayReader(definition)
+    for row in texts.indices {
+      builder.begin()
+      builder.setNull()
+      guard found.isPresent(row) else { continue }
+      var text = texts[row]
+      var zone = zone
+      let fault = text.withUTF8 { bytes -> RowFault? in
+        var scanner = JSONScanner(bytes)
+        do throws(JSONFault) {
+          scanner.skipBlanks()
+          let fault = try reader.read(&scanner, into: builder, zone: &zone)
+          scanner.skipBlanks()
+          if scanner.isAtEnd { return fault }
+        } catch {}
+        return .wrongType(
+          column: definition.name, value: "'\(String(decoding: bytes.prefix(400), as: UTF8.self))'",
+          expected: "\(definition.type.expectation), as JSON")
+      }
+      if let fault {
+        builder.setNull()
+        note(row, fault)
+      }
+    }
+    return builder.finish()
   }
 
   private mutating func times(
@@ -258,7 +309,14 @@ package struct Validator {
   private func recordText(_ raw: RawRows, _ row: Int) -> String {
     var json = Array("{".utf8)
     for column in raw.columns {
-      JSON.writeMember(column.name, column[row], into: &json)
+      if let broken = raw.brokenLists[column.name]?[row] {
+        if json.count > 1 { json.append(UInt8(ascii: ",")) }
+        JSON.write(column.name, into: &json)
+        json.append(UInt8(ascii: ":"))
+        json.append(contentsOf: broken.utf8)
+      } else {
+        JSON.writeMember(column.name, column[row], into: &json)
+      }
       if json.count > Limits.quarantineTextBytes { break }
     }
     json.append(UInt8(ascii: "}"))

@@ -22,7 +22,8 @@ package enum OnlinePipeline {
         view: layout.view, keys: all.compactMap { $0 }, eventTimestamps: batch.eventTimestamps,
         createdAt: batch.createdAt, sequences: batch.sequences,
         latest: layout.latestColumns.map { latest($0, of: batch) },
-        slots: layout.slots.map { slots[$0] ?? [] })
+        slots: layout.slots.map { slots[$0] ?? [] },
+        sketches: SlotValues.of(layout.sketches, count: batch.count) { batch[$0] })
       if write.keys.isEmpty { continue }
       writes.append(
         write.keys.count == batch.count
@@ -75,7 +76,8 @@ extension OnlineWrite {
     OnlineWrite(
       view: view, keys: keys, eventTimestamps: rows.map { eventTimestamps[$0] },
       createdAt: rows.map { createdAt[$0] }, sequences: rows.map { sequences[$0] },
-      latest: latest.map { $0.gather(rows) }, slots: slots.map { slot in rows.map { slot[$0] } })
+      latest: latest.map { $0.gather(rows) }, slots: slots.map { slot in rows.map { slot[$0] } },
+      sketches: sketches.map { $0.gather(rows) })
   }
 }
 

@@ -81,7 +81,12 @@ package final class OnlineState: StoredEventApplier {
       var writes: [OnlineWrite] = []
       for batch in batches {
         guard let fresh = batch.rows(after: replayed[batch.source] ?? .min) else { continue }
-        writes += OnlinePipeline.writes(for: fresh, layouts: layouts)
+        let own = OnlinePipeline.writes(for: fresh, layouts: layouts)
+        if let store = store as? any PositionedOnlineStore {
+          try await store.apply(own, now: clock.now, stream: batch.source)
+        } else {
+          writes += own
+        }
       }
       try await store.apply(writes, now: clock.now)
       state.withLock { state in
@@ -131,11 +136,14 @@ package final class OnlineState: StoredEventApplier {
     try await gate.pass {
       try await warehouse.prepare(snapshot.project.sources)
       let layouts = snapshot.storedLayouts
-      for layout in layouts where try await !store.prepare(layout) {
-        // States of unknown age, which a store that outlives the process may have kept.
-        try await start(layout)
-      }
       var positions: [String: Int64] = [:]
+      for layout in layouts where try await !store.prepare(layout) {
+        if let store = store as? any PositionedOnlineStore {
+          positions[layout.view] = try await store.positions(of: layout.view)[layout.source]
+        }
+        // States of unknown age, which a store that outlives the process may have kept.
+        if positions[layout.view] == nil { try await start(layout) }
+      }
       if let store = store as? any SnapshottingOnlineStore {
         positions = try await store.restoreSnapshot(from: snapshotPath)
       }

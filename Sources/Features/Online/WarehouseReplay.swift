@@ -30,13 +30,17 @@ struct WarehouseReplay: Sendable {
     return found.withLock { $0 }
   }
 
-  /// Applies the events of each target's missing range, up to and including `last`.
+  /// Applies the events of each target's missing range, up to and including `last`; a store that keeps positions notes it.
   func run(
     _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp
   ) async throws {
     guard let first = targets.map(\.after).min(), first < last else { return }
-    let query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
-    // A state does not depend on the order of its events, so the rows come in the order that is fastest to read.
+    var query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
+    // A state does not depend on the order of its events, so the rows come in the order that is fastest to read; but a store that
+    // tells by the sequence what it has takes them in that order.
+    if store is any PositionedOnlineStore { query.sql += " ORDER BY sequence" }
+    let sql = query.sql
+    let reader = query
     let (batches, channel) = AsyncStream<EventBatch>.makeStream()
     // Starts at zero and is raised: a semaphore must not end below the value that it was made with.
     let room = DispatchSemaphore(value: 0)
@@ -44,8 +48,8 @@ struct WarehouseReplay: Sendable {
     let isStopped = Atomic<Bool>(false)
     async let reading: Void = {
       defer { channel.finish() }
-      try await warehouse.stream(query.sql, [.int64(first), .int64(last)]) { batch in
-        let events = try query.events(of: batch)
+      try await warehouse.stream(sql, [.int64(first), .int64(last)]) { batch in
+        let events = try reader.events(of: batch)
         // Waits on the warehouse's own thread until the store has caught up.
         room.wait()
         if isStopped.load(ordering: .acquiring) { throw CancellationError() }
@@ -53,7 +57,7 @@ struct WarehouseReplay: Sendable {
       }
     }()
     do {
-      try await apply(batches, to: targets, now: now) { room.signal() }
+      try await apply(batches, of: source.name, to: targets, now: now) { room.signal() }
     } catch {
       // The reader may be waiting for room: it is let go, and sees that it is to stop.
       isStopped.store(true, ordering: .releasing)
@@ -64,10 +68,15 @@ struct WarehouseReplay: Sendable {
     isStopped.store(true, ordering: .releasing)
     room.signal()
     try await reading
+    guard let store = store as? any PositionedOnlineStore else { return }
+    for target in targets {
+      try await store.complete(view: target.layout.view, stream: source.name, through: last)
+    }
   }
 
   private func apply(
-    _ batches: AsyncStream<EventBatch>, to targets: [Target], now: Timestamp, taken: () -> Void
+    _ batches: AsyncStream<EventBatch>, of source: String, to targets: [Target], now: Timestamp,
+    taken: () -> Void
   ) async throws {
     // Views that are complete up to the same position take the same rows.
     let groups = Dictionary(grouping: targets, by: \.after).mapValues { $0.map(\.layout) }
@@ -75,7 +84,12 @@ struct WarehouseReplay: Sendable {
       taken()
       for (after, layouts) in groups {
         guard let rows = batch.rows(after: after) else { continue }
-        try await store.apply(OnlinePipeline.writes(for: rows, layouts: layouts), now: now)
+        let writes = OnlinePipeline.writes(for: rows, layouts: layouts)
+        if let store = store as? any PositionedOnlineStore {
+          try await store.apply(writes, now: now, stream: source)
+        } else {
+          try await store.apply(writes, now: now)
+        }
       }
     }
   }
@@ -89,13 +103,16 @@ struct ReplayQuery: Sendable {
   private let columns: [ColumnDefinition]
   /// Only a latest value tells an absent cell from a null one.
   private let absence: AbsenceMap?
-  let sql: String
+  var sql: String
 
   init(_ source: SourceDefinition, layouts: [ViewLayout], warehouse: any Warehouse) async throws {
     var names = Set(layouts.flatMap { $0.keyColumns + $0.latestColumns.map(\.name) })
     for slot in layouts.flatMap(\.slots) {
       if let column = slot.column { names.insert(column) }
       names.formUnion(slot.filter?.names ?? [])
+    }
+    for sketch in layouts.flatMap(\.sketches) {
+      names.formUnion([sketch.column] + (sketch.filter?.names ?? []))
     }
     self.source = source
     columns = source.columns.filter { names.contains($0.name) }

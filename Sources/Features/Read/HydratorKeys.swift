@@ -51,6 +51,7 @@ extension HydrationPlan.Input {
     guard let value = row[column.name] else { return FeatureValue(value: .null, status: .notFound) }
     if value.isNull { return FeatureValue(value: .null, status: .null) }
     if value.type == column.type { return FeatureValue(value: value, status: .present) }
+    if let list = value.list(as: column.type) { return FeatureValue(value: list, status: .present) }
     switch (value, column.type) {
     case (.int64(let number), .double):
       return FeatureValue(value: .double(Double(number)), status: .present)
@@ -72,5 +73,8 @@ extension HydrationPlan.Input {
 }
 
 extension Value {
-  fileprivate var typeName: String { type?.rawValue ?? "null" }
+  fileprivate var typeName: String {
+    guard case .list(let elements) = self else { return type?.rawValue ?? "null" }
+    return "an array of \(elements.count) \(elements.type.rawValue) elements"
+  }
 }

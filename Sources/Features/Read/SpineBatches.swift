@@ -47,6 +47,11 @@ extension Column {
       case .double: .double(parts.flatMap { $0.values.doubles })
       case .string: .string(parts.flatMap { $0.values.strings })
       case .timestamp: .timestamp(parts.flatMap { $0.values.words })
+      case .list(let first):
+        .list(
+          parts.dropFirst().reduce(into: first) { joined, part in
+            if case .list(let more) = part.values { joined.append(more) }
+          })
       }
     let isComplete = parts.allSatisfy { $0.presence == nil }
     self.init(
@@ -63,7 +68,7 @@ extension ColumnValues {
   fileprivate var words: [Int64] {
     switch self {
     case .int64(let all), .timestamp(let all): all
-    case .bool, .double, .string: []
+    case .bool, .double, .string, .list: []
     }
   }
 }

@@ -57,7 +57,10 @@ package struct TrainingSetBuilder: Sendable {
     let record = TrainingSetRecord(
       definitionsVersion: snapshot.definitionsVersion, asOf: asOf, rows: rows.count,
       evaluationFrom: Self.evaluationStart(times, holdout: model.train?.holdout ?? 0.2),
-      hash: TrainingSetHash.of(features, label: label, times: times))
+      hash: TrainingSetHash.of(features, label: label, times: times),
+      origin: try await TrainingSetOriginReader(
+        warehouse: warehouse, plan: plan, snapshot: snapshot
+      ).read())
     return ModelTrainingSet(
       features: features, label: label, times: times, record: record,
       unlabelled: spine.count - rows.count)

@@ -10,7 +10,8 @@ import Foundation
 /// value) followed by the
 /// value where there is one. Numbers are 8 bytes little-endian (doubles as IEEE 754, every NaN as
 /// the same one), bools one byte, texts
-/// their length and bytes. Lengths and counts are 8 bytes little-endian.
+/// their length and bytes, arrays the number of their elements and each of them like a cell that has
+/// a value. Lengths and counts are 8 bytes little-endian.
 package enum TrainingSetHash {
   package static func of(_ features: ColumnBatch, label: [Double], times: [Int64]) -> String {
     var digest = Digest()
@@ -39,6 +40,10 @@ package enum TrainingSetHash {
       add(text: column.name)
       add(text: column.type.rawValue)
       add(word: UInt64(column.count))
+      add(cellsOf: column)
+    }
+
+    private mutating func add(cellsOf column: Column) {
       switch column.values {
       case .bool(let all): cells(column) { $0.buffer.append(all[$1] ? 1 : 0) }
       case .int64(let all), .timestamp(let all):
@@ -46,6 +51,11 @@ package enum TrainingSetHash {
       case .double(let all):
         cells(column) { $0.add(word: (all[$1].isNaN ? Double.nan : all[$1]).bitPattern) }
       case .string(let all): cells(column) { $0.add(text: all[$1]) }
+      case .list(let lists):
+        cells(column) { digest, row in
+          digest.add(word: UInt64(lists.range(row).count))
+          digest.add(cellsOf: Column(name: "", values: lists[row]))
+        }
       }
     }
 

@@ -66,7 +66,7 @@ struct TrainingSetLabels {
       return (0..<column.count).map { row in
         column[row].number.flatMap { $0.isNaN ? nil : $0 }
       }
-    case .string, .timestamp:
+    case .string, .timestamp, .array:
       throw PlatformError(
         .invalidDefinition,
         "the label of model '\(plan.model.name)' is \(column.type.rawValue); write an expression that is a number or a bool, as in `value: arr_delay > 15`"

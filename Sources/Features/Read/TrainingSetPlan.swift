@@ -121,14 +121,15 @@ extension SourceDefinition {
 }
 
 extension Column {
-  /// Numbers and truth values as doubles; text and times as they are.
+  /// Numbers and truth values as doubles; text, times and arrays as they are.
   fileprivate var asNumbers: Column {
     switch values {
     case .int64(let all):
       Column(name: name, values: .double(all.map { Double($0) }), presence: presence)
     case .bool(let all):
       Column(name: name, values: .double(all.map { $0 ? 1 : 0 }), presence: presence)
-    case .double, .string, .timestamp: self
+    // Elements become numbers where the vector is taken apart for the model.
+    case .double, .string, .timestamp, .list: self
     }
   }
 }

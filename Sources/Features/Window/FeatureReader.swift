@@ -17,9 +17,11 @@ package struct FeatureReader: Sendable {
   private enum Step {
     case latest(column: Int, ttl: Int64?)
     case window(Int, AggregateFunction, ColumnType)
+    case sketch(Int, WindowDefinition)
   }
 
   private var windows: [Window] = []
+  private var sketches: [(window: Window, kind: SketchKind)] = []
   private var steps: [Step] = []
 
   /// - Parameter readers: positions in `layout.readers`, of latest or window features; others read as null.
@@ -30,9 +32,17 @@ package struct FeatureReader: Sendable {
       case .latest(let column, let ttl):
         steps.append(.latest(column: column, ttl: ttl?.microseconds))
       case .window(let ring, let slot, let definition):
-        let window = Window(
-          ring: ring, slot: slot, layoutSlot: layout.rings[ring].slots[slot],
-          length: definition.length.microseconds, resolution: definition.resolution.microseconds)
+        var window = Window(
+          ring: ring, slot: slot, layoutSlot: 0, length: definition.length.microseconds,
+          resolution: definition.resolution.microseconds)
+        if let kind = definition.sketch {
+          window.layoutSlot = layout.rings[ring].sketches[slot]
+          let found = sketches.firstIndex { $0.window == window } ?? sketches.count
+          if found == sketches.count { sketches.append((window, kind)) }
+          steps.append(.sketch(found, definition))
+          continue
+        }
+        window.layoutSlot = layout.rings[ring].slots[slot]
         let index = windows.firstIndex(of: window) ?? windows.count
         if index == windows.count { windows.append(window) }
         steps.append(.window(index, definition.function, type))
@@ -63,8 +73,12 @@ package struct FeatureReader: Sendable {
             length: window.length, resolution: window.resolution, at: now) ?? Partial()
         partials.initializeElement(at: index, to: partial)
       }
+      let sketches = sketches.map { sketch(of: state, $0.window, $0.kind, at: now) }
       for (index, step) in steps.enumerated() {
         switch step {
+        case .sketch(let sketch, let definition):
+          take(
+            index, FeatureReader.observed(sketches[sketch].value(of: definition), newest: newest))
         case .latest(let column, let ttl):
           take(index, FeatureReader.latest(state?.latest(column, at: now), ttl: ttl, at: now))
         case .window(-1, _, _):
@@ -91,7 +105,18 @@ package struct FeatureReader: Sendable {
   private static func window(
     _ partial: Partial, function: AggregateFunction, type: ColumnType, newest: Int64?
   ) -> FeatureValue {
-    let value = partial.value(of: function, as: type)
+    observed(partial.value(of: function, as: type), newest: newest)
+  }
+
+  private func sketch(
+    of state: EntityState?, _ window: Window, _ kind: SketchKind, at now: Int64
+  ) -> Sketch {
+    state?.sketch(
+      kind, ring: window.ring, slot: window.slot, layoutSlot: window.layoutSlot,
+      length: window.length, resolution: window.resolution, at: now) ?? Sketch(kind)
+  }
+
+  private static func observed(_ value: Value, newest: Int64?) -> FeatureValue {
     guard let newest else { return FeatureValue(value: value, status: .notFound) }
     return FeatureValue(
       value: value, status: value.isNull ? .null : .present,

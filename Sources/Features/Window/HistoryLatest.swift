@@ -71,11 +71,13 @@ private struct WinnerSet: Sendable {
   private var marks: [ObservationMark]
   /// By place: where its winner's cells are.
   private var origins: [Int32] = []
-  /// Cells of all but text columns, place by place.
+  /// Cells of all but text and array columns, place by place.
   private var words: [UInt64]
   private var nulls: [UInt8]?
   /// By column, empty for all but text.
   private var texts: [[String]]
+  /// By column, empty for all but arrays.
+  private var arrays: [[ColumnValues?]]
 
   init(columns: [ColumnDefinition], hasAbsentCells: Bool, places: Int) {
     self.columns = columns
@@ -83,6 +85,7 @@ private struct WinnerSet: Sendable {
     marks = [ObservationMark](repeating: .none, count: places)
     words = [UInt64](repeating: 0, count: places * columns.count)
     texts = columns.map { $0.type == .string ? [String](repeating: "", count: places) : [] }
+    arrays = columns.map { $0.type.isArray ? [ColumnValues?](repeating: nil, count: places) : [] }
   }
 
   mutating func take(_ events: borrowing HistoryEvents, places: [Int32]) {
@@ -130,6 +133,8 @@ private struct WinnerSet: Sendable {
     case .bool(let all): store(position, rows, places) { all[$0] ? 1 : 0 }
     case .string(let all):
       for row in rows { texts[position][Int(places[Int(row)])] = all[Int(row)] }
+    case .list(let lists):
+      for row in rows { arrays[position][Int(places[Int(row)])] = lists[Int(row)] }
     }
     guard nulls != nil || cells.presence != nil else { return }
     var nulls = self.nulls ?? [UInt8](repeating: 0, count: words.count)
@@ -180,10 +185,26 @@ private struct WinnerSet: Sendable {
       case .timestamp: .timestamp(cells(0) { Int64(bitPattern: word($0)) })
       case .bool: .bool(cells(false) { word($0) != 0 })
       case .string: .string(cells("") { texts[position][$0] })
+      case .array(let element, let length):
+        .list(gathered(position, sources, of: element, length: length))
       }
     let isComplete = sources.allSatisfy { $0 >= 0 }
     let presence = isComplete ? nil : sources.map { $0 < 0 ? Presence.null.rawValue : 0 }
     return (Column(name: name, values: values, presence: presence), statuses)
+  }
+
+  private func gathered(
+    _ position: Int, _ sources: [Int], of element: ScalarType, length: Int?
+  ) -> ListValues {
+    var gathered = ListValues(of: element, length: length, reserving: sources.count)
+    for source in sources {
+      if source >= 0, let cell = arrays[position][source] {
+        _ = gathered.append(cell)
+      } else {
+        gathered.append(emptyCells: 1)
+      }
+    }
+    return gathered
   }
 
   func hasEvent(at place: Int) -> Bool { !marks[place].isNone }

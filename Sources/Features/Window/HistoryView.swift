@@ -13,8 +13,12 @@ struct HistoryView: Sendable {
   private let latestColumns: [Int]
   /// Slots that are wanted, by their position in the layout.
   private let slots: [Int]
+  /// Sketches that are wanted, by their position in the layout.
+  private let sketchSlots: [Int]
   private var latest: HistoryLatest?
   private var cells: [HistoryCells]
+  /// By entry of `sketchSlots`.
+  private var sketches: [HistorySketches]
   /// Events on their way into `cells`.
   private var partitions: HistoryPartitions
   private let reach: HistoryReach
@@ -49,39 +53,43 @@ struct HistoryView: Sendable {
     if withStatuses {
       events = HistoryLatest(columns: [], hasAbsentCells: false, places: index.times.count)
     }
-    let axes = HistoryView.axes(of: wanted, layout)
-    let slots = axes.flatMap(\.slots).sorted()
-    cells = axes.map { axis in
-      HistoryCells(
-        shapes: axis.shapes, slots: axis.slots.compactMap { slots.firstIndex(of: $0) }, index: index
-      )
+    let shapes = HistoryView.shapes(of: wanted, layout)
+    let axes = Dictionary(
+      uniqueKeysWithValues: Set(shapes.slots.values).union(shapes.sketches.values)
+        .map { ($0, HistoryAxis(shapes: $0, index: index)) })
+    let slots = shapes.slots.keys.sorted()
+    cells = Dictionary(grouping: slots.indices) { shapes.slots[slots[$0]] ?? [] }
+      .sorted { $0.value[0] < $1.value[0] }
+      .compactMap { shapes, slots in axes[shapes].map { HistoryCells(axis: $0, slots: slots) } }
+    sketchSlots = shapes.sketches.keys.sorted()
+    sketches = sketchSlots.compactMap { slot in
+      shapes.sketches[slot].flatMap { axes[$0] }.map {
+        HistorySketches(axis: $0, kind: layout.sketches[slot].kind)
+      }
     }
     partitions = HistoryPartitions(
       keys: index.keys.count, bytes: cells.reduce(0) { $0 + $1.bytes }, width: slots.count)
-    reach = HistoryReach(shapes: axes.reduce(into: []) { $0.formUnion($1.shapes) }, index: index)
+    reach = HistoryReach(shapes: axes.keys.reduce(into: []) { $0.formUnion($1) }, index: index)
     self.latestColumns = latestColumns
     self.slots = slots
   }
 
-  /// The slots that are read, each with its windows' shapes; slots that are read through the same
-  /// windows share their cells.
-  private static func axes(
+  /// The slots and the sketches that are read, each with its windows' shapes: those that are read
+  /// through the same windows share an axis.
+  private static func shapes(
     of wanted: [WantedFeature], _ layout: ViewLayout
-  ) -> [(shapes: Set<WindowShape>, slots: [Int])] {
-    var shapes: [Int: Set<WindowShape>] = [:]
+  ) -> (slots: [Int: Set<WindowShape>], sketches: [Int: Set<WindowShape>]) {
+    var slots: [Int: Set<WindowShape>] = [:]
+    var sketches: [Int: Set<WindowShape>] = [:]
     for feature in wanted {
       guard case .window(let ring, let slot, let window) = feature.reader else { continue }
-      shapes[layout.rings[ring].slots[slot], default: []].insert(WindowShape(window))
-    }
-    var axes: [(shapes: Set<WindowShape>, slots: [Int])] = []
-    for (slot, own) in shapes.sorted(by: { $0.key < $1.key }) {
-      if let same = axes.firstIndex(where: { $0.shapes == own }) {
-        axes[same].slots.append(slot)
+      if window.sketch == nil {
+        slots[layout.rings[ring].slots[slot], default: []].insert(WindowShape(window))
       } else {
-        axes.append((own, [slot]))
+        sketches[layout.rings[ring].sketches[slot], default: []].insert(WindowShape(window))
       }
     }
-    return axes
+    return (slots, sketches)
   }
 
   /// Takes a batch of the source's events in.
@@ -96,15 +104,29 @@ struct HistoryView: Sendable {
       latest?.take(events, places: places)
       self.events?.take(events, places: places)
     }
-    guard !cells.isEmpty else { return }
+    guard !cells.isEmpty || !sketches.isEmpty else { return }
     let rows = reach.rows(of: events.eventTimestamps, keys: keys)
     guard !rows.isEmpty else { return }
-    let batch = events.batch
-    let values = SlotValues.of(slots.map { layout.slots[$0] }, count: events.count) { batch[$0] }
     let arrivals = places.flatMap { places in
       mode == .asKnown
         ? index.arrivals(events, rows: rows, keys: keys, firstPlaces: places) : nil
     }
+    take(events, rows: rows, keys: keys, arrivals: arrivals)
+  }
+
+  /// Takes the rows that some window may hold.
+  private mutating func take(
+    _ events: borrowing HistoryEvents, rows: [Int32], keys: [Int32], arrivals: [Int32]?
+  ) {
+    let batch = events.batch
+    let observed = SlotValues.of(sketchSlots.map { layout.sketches[$0] }, count: events.count) {
+      batch[$0]
+    }
+    for (position, values) in observed.enumerated() {
+      sketches[position].take(events, rows: rows, keys: keys, arrivals: arrivals, values: values)
+    }
+    guard !cells.isEmpty else { return }
+    let values = SlotValues.of(slots.map { layout.slots[$0] }, count: events.count) { batch[$0] }
     let width = slots.count
     partitions.append(
       rows: rows, keys: keys, times: events.eventTimestamps, places: arrivals, values: values
@@ -139,16 +161,15 @@ struct HistoryView: Sendable {
 
   /// By position in `wanted`, the aggregate at every place.
   private func windowAnswers() -> [Int: [Value]] {
+    let blank = [Value](repeating: .null, count: index.times.count)
     var answers: [Int: [Value]] = [:]
     for axis in cells {
-      var asked: [(feature: Int, slot: Int, window: WindowDefinition)] = []
-      for (position, feature) in wanted.enumerated() {
-        guard case .window(let ring, let slot, let window) = feature.reader,
-          let slot = slots.firstIndex(of: layout.rings[ring].slots[slot]), axis.slots.contains(slot)
-        else { continue }
-        asked.append((position, slot, window))
+      let asked = windows { layout, ring, slot in
+        slots.firstIndex(of: layout.rings[ring].slots[slot]).flatMap {
+          axis.slots.contains($0) ? $0 : nil
+        }
       }
-      var found = asked.map { _ in [Value](repeating: .null, count: index.times.count) }
+      var found = asked.map { _ in blank }
       axis.read(asked.map { ($0.slot, WindowShape($0.window)) }, index: index) {
         question, place, partial in
         let feature = wanted[asked[question].feature]
@@ -157,7 +178,37 @@ struct HistoryView: Sendable {
       }
       for (question, one) in asked.enumerated() { answers[one.feature] = found[question] }
     }
+    for (position, sketch) in sketches.enumerated() {
+      let asked = sketchWindows(of: sketchSlots[position])
+      var found = asked.map { _ in blank }
+      sketch.read(
+        asked.enumerated().map { ($0, WindowShape($1.window)) }, index: index
+      ) { question, place, sketch in
+        found[question][place] = sketch.value(of: asked[question].window)
+      }
+      for (question, one) in asked.enumerated() { answers[one.feature] = found[question] }
+    }
     return answers
+  }
+
+  /// The windows that are read from some slots of an axis; `slot` answers nil for others.
+  private func windows(
+    slot: (ViewLayout, Int, Int) -> Int?
+  ) -> [(feature: Int, slot: Int, window: WindowDefinition)] {
+    wanted.enumerated().compactMap { position, feature in
+      guard case .window(let ring, let place, let window) = feature.reader, window.sketch == nil
+      else { return nil }
+      return slot(layout, ring, place).map { (position, $0, window) }
+    }
+  }
+
+  private func sketchWindows(of sketch: Int) -> [(feature: Int, window: WindowDefinition)] {
+    wanted.enumerated().compactMap { position, feature in
+      guard case .window(let ring, let place, let window) = feature.reader, window.sketch != nil,
+        layout.rings[ring].sketches[place] == sketch
+      else { return nil }
+      return (position, window)
+    }
   }
 
   private func windowStatuses(_ column: Column) -> [FeatureStatus] {
@@ -170,14 +221,8 @@ struct HistoryView: Sendable {
 
   /// From places to rows; `values` are of the feature's type or null.
   private func spread(_ values: [Value], _ feature: WantedFeature) -> Column {
-    let cells = index.places.map { $0 < 0 ? Value.null : values[Int($0)] }
-    let isComplete = !cells.contains(.null)
-    let packed: ColumnValues =
-      feature.type == .int64
-      ? .int64(cells.map { if case .int64(let value) = $0 { value } else { 0 } })
-      : .double(cells.map { if case .double(let value) = $0 { value } else { 0 } })
-    return Column(
-      name: feature.name.description, values: packed,
-      presence: isComplete ? nil : cells.map { $0.isNull ? Presence.null.rawValue : 0 })
+    Column(
+      name: feature.name.description, type: feature.type,
+      index.places.map { $0 < 0 ? .null : values[Int($0)] })
   }
 }

@@ -6,7 +6,7 @@ package enum SlotValues {
   /// By slot, the value of every row; NaN where the row is outside the filter, null or NaN, so that
   /// it is not aggregated.
   ///
-  /// A slot without a column counts events, and one of text or times counts values: each is worth
+  /// A slot without a column counts events, and one of text, times or arrays counts values: each is worth
   /// 1.
   package static func of(
     _ slots: [ViewLayout.Slot], count: Int, column: (String) -> Column?
@@ -23,6 +23,31 @@ package enum SlotValues {
     }
   }
 
+  /// By sketch slot, the values of every row; cells that are not aggregated, because the row is outside the filter, null or NaN, are
+  /// absent.
+  package static func of(
+    _ sketches: [ViewLayout.SketchSlot], count: Int, column: (String) -> Column?
+  ) -> [Column] {
+    sketches.map { sketch in
+      guard var values = column(sketch.column), values.count == count else {
+        var missing = Column(name: sketch.column, nulls: count, of: .double)
+        missing.presence = [UInt8](repeating: Presence.absent.rawValue, count: count)
+        return missing
+      }
+      let passes = sketch.filter.map {
+        passing($0.evaluate(count: count, column: column), count: count)
+      }
+      let numbers: [Double]? = if case .double(let all) = values.values { all } else { nil }
+      guard passes != nil || numbers?.contains(where: \.isNaN) == true else { return values }
+      var presence = values.presence ?? [UInt8](repeating: 0, count: count)
+      for row in 0..<count where passes?[row] == false || numbers?[row].isNaN == true {
+        presence[row] = Presence.absent.rawValue
+      }
+      values.presence = presence
+      return values
+    }
+  }
+
   private static func numbers(
     _ name: String?, count: Int, column: (String) -> Column?
   ) -> [Double] {
@@ -35,7 +60,7 @@ package enum SlotValues {
     case .double(let all): values = all
     case .int64(let all): values = all.map { Double($0) }
     case .bool(let all): values = all.map { $0 ? 1 : 0 }
-    case .string, .timestamp: values = [Double](repeating: 1, count: count)
+    case .string, .timestamp, .list: values = [Double](repeating: 1, count: count)
     }
     if let presence = found.presence {
       for row in 0..<count where presence[row] != 0 { values[row] = .nan }

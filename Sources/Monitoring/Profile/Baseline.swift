@@ -5,7 +5,7 @@ import Foundation
 package struct Baseline: Codable, Sendable, Equatable {
   package var model: String
   package var rows: Int
-  /// In the order of the model's vector.
+  /// In the order of the model's vector. Arrays are left out: one number says little of an embedding.
   package var features: [ColumnProfile]
   package var prediction: ColumnProfile
 
@@ -15,7 +15,7 @@ package struct Baseline: Codable, Sendable, Equatable {
   package init(model: String, features: ColumnBatch, predictions: [Double]) {
     self.model = model
     rows = features.count
-    self.features = features.columns.map { ColumnProfile(of: $0) }
+    self.features = features.columns.filter { !$0.type.isArray }.map { ColumnProfile(of: $0) }
     prediction = ColumnProfile(of: Column(name: Self.predictionName, values: .double(predictions)))
   }
 

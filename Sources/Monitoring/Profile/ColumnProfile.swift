@@ -137,7 +137,7 @@ func presentNumbers(of column: Column) -> [Double] {
     case .double(let values): if !values[row].isNaN { numbers.append(values[row]) }
     case .int64(let values), .timestamp(let values): numbers.append(Double(values[row]))
     case .bool(let values): numbers.append(values[row] ? 1 : 0)
-    case .string: break
+    case .string, .list: break
     }
   }
   return numbers

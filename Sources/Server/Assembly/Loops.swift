@@ -64,11 +64,15 @@ struct JobService: Service {
   let queue: JobQueue
   let runner: Runner
   let scheduler: Scheduler
+  let announce: @Sendable (JobRun, JobAttemptNews) -> Void
   let log: Logger
 
   func run() async throws {
     let recovered = try await queue.recover()
-    if recovered > 0 { log.notice("jobs taken up again", metadata: ["count": "\(recovered)"]) }
+    for run in recovered { announce(run, .aborted("the process that ran it is gone")) }
+    if !recovered.isEmpty {
+      log.notice("jobs taken up again", metadata: ["count": "\(recovered.count)"])
+    }
     await cancelWhenGracefulShutdown {
       await withTaskGroup(of: Void.self) { group in
         group.addTask { await runJobs() }

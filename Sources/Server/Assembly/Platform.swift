@@ -5,6 +5,7 @@ import EmbeddedBackend
 import Features
 import Foundation
 import Jobs
+import KafkaBackend
 import Logging
 import Metrics
 import Monitoring
@@ -39,7 +40,8 @@ package struct Platform: Sendable {
     )
     let blobs = try configuration.blobs.open(in: data)
 
-    let store = configuration.online.open()
+    let store = try configuration.online.open(
+      configuration.redis, expires: configuration.clock.mode == .system, log)
     let online = OnlineState(
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
@@ -70,11 +72,13 @@ package struct Platform: Sendable {
       steps: Self.trainingSteps(warehouse, online, predictor), compute: compute, blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,
       timeout: configuration.workers.taskTimeout)
+    let openLineage = OpenLineageLog(
+      folder: data + "/openlineage", post: OpenLineageLog.post(configuration.lineage), log: log)
     runner = Runner(
       queue: jobs, training: training, clock: SystemClock(), owner: UUID().uuidString,
       lease: configuration.jobs.lease,
       backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit),
-      log: log)
+      log: log, announce: Self.announcement(openLineage, catalog))
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
@@ -83,7 +87,19 @@ package struct Platform: Sendable {
       hydrator: hydrator,
       predictor: predictor, served: served, log: predictionLog, monitor: monitor, jobs: jobs,
       workers: workers, spool: try Spool(folder: data + "/spool"), metrics: PlatformMetrics.shared,
-      clock: clock)
+      clock: clock, openLineage: openLineage,
+      stream: try Self.stream(configuration.kafka, ingestor, online, log))
+  }
+
+  /// What reads records from Kafka; nil where no brokers are set.
+  private static func stream(
+    _ kafka: Configuration.Kafka, _ ingestor: Ingestor, _ online: OnlineState, _ log: Logger
+  ) throws -> StreamIngest? {
+    try kafka.stream().map { configuration in
+      StreamIngest(ingestor: ingestor, definitions: online.visible, log: log) { topics in
+        try KafkaEventStream(configuration, topics: topics)
+      }
+    }
   }
 
   /// Everything that runs, in the order of starting.
@@ -95,7 +111,9 @@ package struct Platform: Sendable {
       Loop("definitions") { [services] in await services.online.run() },
       services.workers,
       services.log,
+      services.openLineage,
       IngestService(services.ingestor),
+      Loop("kafka") { [services] in await services.stream?.run() },
       Loop("online snapshots") { [services, configuration, log] in
         await OnlineSnapshotService(
           state: services.online, interval: configuration.online.snapshotInterval,
@@ -105,7 +123,10 @@ package struct Platform: Sendable {
     ]
     if roles.contains(.serving) { list.append(services.served) }
     if roles.contains(.orchestrator) {
-      list.append(JobService(queue: services.jobs, runner: runner, scheduler: scheduler, log: log))
+      list.append(
+        JobService(
+          queue: services.jobs, runner: runner, scheduler: scheduler,
+          announce: Self.announcement(services.openLineage, services.catalog), log: log))
     }
     if roles.contains(.monitoring) {
       list.append(
@@ -119,6 +140,16 @@ package struct Platform: Sendable {
   }
 
   // MARK: Parts
+
+  /// Job → OpenLineage.
+  private static func announcement(
+    _ openLineage: OpenLineageLog, _ catalog: CatalogStore
+  ) -> @Sendable (JobRun, JobAttemptNews) -> Void {
+    { run, news in
+      openLineage.record(
+        OpenLineageEvents(catalog.changes.current).training(run, news, at: SystemClock().now))
+    }
+  }
 
   private static func clock(
     _ configuration: Configuration, _ warehouse: any Warehouse

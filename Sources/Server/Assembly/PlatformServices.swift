@@ -76,13 +76,17 @@ package struct PlatformServices: Sendable {
   let spool: Spool
   let metrics: PrometheusMetrics
   let clock: any WallClock
+  let openLineage: OpenLineageLog
+  /// Reads records from Kafka; nil where no brokers are set.
+  let stream: StreamIngest?
 
   // MARK: Definitions
 
   /// Puts definitions in force and returns when the running rooms have them.
   func apply(yaml: [UInt8], directory: String, author: String) async throws -> Snapshot {
     let snapshot = try await catalog.apply(
-      yaml: yaml, directory: directory, author: author, now: clock.now)
+      yaml: yaml, directory: directory, author: author, now: clock.now,
+      jobs: try await unfinishedJobs())
     try await online.adopt(snapshot)
     if let warehouse = warehouse as? any FeatureTablePublishing {
       try await warehouse.publishFeatures(Array(snapshot.layouts.values))
@@ -185,9 +189,12 @@ package struct PlatformServices: Sendable {
     at path: String, name: String, source: String, format: String?, strict: Bool,
     progress: @escaping @Sendable (FileProgress) -> Void = { _ in }
   ) async throws -> FileReport {
-    try await files.ingest(
-      path: path, name: name, source: try self.source(source), format: try fileFormat(format, name),
-      strict: strict, progress: progress)
+    let source = try self.source(source)
+    let format = try fileFormat(format, name)
+    return try await announcingIngest(name, into: source) {
+      try await files.ingest(
+        path: path, name: name, source: source, format: format, strict: strict, progress: progress)
+    }
   }
 
   // MARK: Features
@@ -293,6 +300,12 @@ package struct PlatformServices: Sendable {
     for (source, newest) in online.newestEvents {
       metrics.setGauge(
         "martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
+    }
+    for lag in stream?.lag ?? [] {
+      metrics.setGauge(
+        "martlet_kafka_lag_records",
+        [("topic", lag.partition.topic), ("partition", "\(lag.partition.partition)")],
+        to: Double(lag.records))
     }
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))

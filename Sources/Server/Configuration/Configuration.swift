@@ -10,6 +10,8 @@ package struct Configuration: Sendable, Equatable {
   package var server = Server()
   package var workers = Workers()
   package var online = Online()
+  package var redis = Redis()
+  package var kafka = Kafka()
   package var warehouse = Warehouse()
   package var blobs = Blobs()
   package var ingest = Ingest()
@@ -17,6 +19,7 @@ package struct Configuration: Sendable, Equatable {
   package var predictionLog = PredictionLog()
   package var monitoring = Monitoring()
   package var jobs = Jobs()
+  package var lineage = Lineage()
   package var log = Log()
   package var clock = Clock()
 
@@ -51,10 +54,32 @@ package struct Configuration: Sendable, Equatable {
   }
 
   package struct Online: Sendable, Equatable {
-    package enum Backend: String, Sendable, CaseIterable { case memory }
+    package enum Backend: String, Sendable, CaseIterable { case memory, redis }
     package var backend = Backend.memory
     package var snapshotInterval = Span.minutes(5)
     package var snapshotEvents = 1_000_000
+  }
+
+  package struct Redis: Sendable, Equatable {
+    package enum Mode: String, Sendable, CaseIterable { case single, sentinel, cluster }
+    package var mode = Mode.single
+    package var addresses = "127.0.0.1:6379"
+    package var master: String?
+    package var prefix = "martlet"
+    package var database = 0
+    package var username: String?
+    package var password: Secret?
+    package var tls = false
+    package var authorityFile: String?
+  }
+
+  package struct Kafka: Sendable, Equatable {
+    package var brokers: String?
+    package var group = "martlet"
+    package var instanceID: String?
+    package var batchRecords = 5_000
+    package var batchInterval = Span.seconds(2)
+    package var propertiesFile: String?
   }
 
   package struct Warehouse: Sendable, Equatable {
@@ -92,6 +117,11 @@ package struct Configuration: Sendable, Equatable {
     package var maxAttempts = 3
     package var backOff = Span.seconds(5)
     package var backOffLimit = Span.minutes(5)
+  }
+
+  package struct Lineage: Sendable, Equatable {
+    package var openlineageURL: String?
+    package var openlineageToken: Secret?
   }
 
   package struct Log: Sendable, Equatable {

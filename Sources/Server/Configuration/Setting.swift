@@ -1,4 +1,5 @@
 import Core
+import Foundation
 
 /// One setting: its name, what it means, and how its text becomes a value of the configuration.
 ///
@@ -52,6 +53,17 @@ extension Setting {
     }
   }
 
+  /// A text that need not be there; none by default.
+  static func optionalText(_ name: String, _ path: Path<String?>, _ meaning: String) -> Setting {
+    Setting(name, meaning, form: "text") { text, configuration in
+      guard !text.isEmpty else { return "is empty" }
+      configuration[keyPath: path] = text
+      return nil
+    } show: {
+      $0[keyPath: path]
+    }
+  }
+
   static func secret(_ name: String, _ path: Path<Secret?>, _ meaning: String) -> Setting {
     Setting(name, meaning, form: "secret", isSecret: true) { text, configuration in
       guard !text.isEmpty else { return "is empty" }
@@ -59,6 +71,24 @@ extension Setting {
       return nil
     } show: {
       $0[keyPath: path].map(\.description)
+    }
+  }
+
+  /// An http or https address; none by default.
+  static func address(_ name: String, _ path: Path<String?>, _ meaning: String) -> Setting {
+    Setting(name, meaning, form: "an http or https address") { text, configuration in
+      guard let parts = URLComponents(string: text), ["http", "https"].contains(parts.scheme),
+        parts.host?.isEmpty == false
+      else {
+        return "is '\(text)', which is not an address; write for example http://127.0.0.1:5000"
+      }
+      guard parts.user == nil, parts.password == nil else {
+        return "has a user or password in it; write secrets to a file of their own"
+      }
+      configuration[keyPath: path] = text
+      return nil
+    } show: {
+      $0[keyPath: path]
     }
   }
 

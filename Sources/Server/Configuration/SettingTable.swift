@@ -1,7 +1,8 @@
 extension Setting {
   /// Every setting there is, in the order of the reference page.
   package static let all: [Setting] =
-    platformSettings + workerSettings + storeSettings + pathSettings + operationSettings
+    platformSettings + workerSettings + storeSettings + distributedSettings + pathSettings
+    + operationSettings
 
   private static let platformSettings: [Setting] = [
     .text("project", \.project, "The folder of martlet.yaml, from the working directory."),
@@ -59,8 +60,41 @@ extension Setting {
       "workers.idle_timeout", \.workers.idleTimeout, "A worker without work for so long is ended."),
   ]
 
+  private static let distributedSettings: [Setting] = [
+    .word(
+      "redis.mode", \.redis.mode,
+      "What the addresses are: a server, its Sentinels, or nodes of a Cluster."),
+    .text("redis.addresses", \.redis.addresses, "host:port, several with commas between."),
+    .optionalText("redis.master", \.redis.master, "The master that the Sentinels watch."),
+    .text("redis.prefix", \.redis.prefix, "The first part of every key, one for each project."),
+    .integer(
+      "redis.database", \.redis.database, 0...1_000_000,
+      "The number of the database; a Cluster has 0 only."),
+    .optionalText("redis.username", \.redis.username, "Who signs in; without it the default user."),
+    .secret("redis.password", \.redis.password, "The password to sign in with."),
+    .flag("redis.tls", \.redis.tls, "Whether connections are encrypted."),
+    .optionalText(
+      "redis.authority_file", \.redis.authorityFile,
+      "PEM file of whom to trust; without it whom the system trusts."),
+    .optionalText(
+      "kafka.brokers", \.kafka.brokers,
+      "Brokers as host:port with commas between; sources that name a topic are read from it."),
+    .text("kafka.group", \.kafka.group, "The consumer group: one for each project."),
+    .optionalText(
+      "kafka.instance_id", \.kafka.instanceID,
+      "The static member's name, unique in the group and the same after a restart."),
+    .integer("kafka.batch_records", \.kafka.batchRecords, 1...1_000_000, "Records of one batch."),
+    .span(
+      "kafka.batch_interval", \.kafka.batchInterval,
+      "How long the first record of a batch waits for others."),
+    .optionalText(
+      "kafka.properties_file", \.kafka.propertiesFile,
+      "A file of librdkafka properties, name=value on each line: security.protocol, sasl.mechanism, sasl.password and others."
+    ),
+  ]
+
   private static let storeSettings: [Setting] = [
-    .word("online.backend", \.online.backend, later: ["redis"], "Where the online state is kept."),
+    .word("online.backend", \.online.backend, "Where the online state is kept."),
     .span(
       "online.snapshot_interval", \.online.snapshotInterval,
       "How often the online state is written to disk, while events come in."),
@@ -109,6 +143,12 @@ extension Setting {
       "jobs.back_off", \.jobs.backOff,
       "The wait before the second attempt; it doubles with every further one."),
     .span("jobs.back_off_limit", \.jobs.backOffLimit, "The longest wait between two attempts."),
+    .address(
+      "lineage.openlineage_url", \.lineage.openlineageURL,
+      "Where OpenLineage events of runs are also posted; without a path, to api/v1/lineage there."),
+    .secret(
+      "lineage.openlineage_token", \.lineage.openlineageToken,
+      "What is sent there as bearer token."),
     .word("log.level", \.log.level, "The least important messages that are logged."),
     .word("log.format", \.log.format, "Lines for people, or JSON objects for machines."),
     .word(

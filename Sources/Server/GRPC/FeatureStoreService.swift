@@ -100,6 +100,35 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
   }
 }
 
+extension FeatureStoreService {
+  func lineage(
+    request: Martlet_V1_LineageRequest, context: ServerContext
+  ) async throws -> Martlet_V1_LineageResponse {
+    let direction = try LineageDirection.named(
+      request.direction.isEmpty ? "both" : request.direction)
+    let selection = try await services.lineage(of: request.name, direction)
+    var response = Martlet_V1_LineageResponse()
+    response.root = selection.root
+    response.direction = selection.direction.rawValue
+    response.nodes = selection.graph.nodes.map { node in
+      var wire = Martlet_V1_LineageNode()
+      wire.id = node.id
+      wire.kind = node.kind.rawValue
+      wire.name = node.name
+      for attribute in node.attributes { wire.attributes[attribute.key] = attribute.value }
+      return wire
+    }
+    response.edges = selection.graph.edges.map { edge in
+      var wire = Martlet_V1_LineageEdge()
+      wire.from = edge.from
+      wire.to = edge.to
+      wire.role = edge.role
+      return wire
+    }
+    return response
+  }
+}
+
 extension Martlet_V1_UploadFileResponse {
   init(_ report: FileReport) {
     self.init()

@@ -13,6 +13,7 @@ extension Value {
     case .doubleValue(let value): self = .double(value)
     case .stringValue(let value): self = .string(value)
     case .timestampValue(let value): self = .timestamp(Timestamp(value))
+    case .listValue(let list): self = .list(ColumnValues(list))
     case nil: self = .null
     }
   }
@@ -26,6 +27,38 @@ extension Value {
     case .double(let value): wire.doubleValue = value
     case .string(let value): wire.stringValue = value
     case .timestamp(let value): wire.timestampValue = value.wire
+    case .list(let elements): wire.listValue = elements.wire
+    }
+    return wire
+  }
+}
+
+extension ColumnValues {
+  init(_ wire: Martlet_V1_List) {
+    self =
+      if !wire.bools.isEmpty {
+        .bool(wire.bools)
+      } else if !wire.int64S.isEmpty {
+        .int64(wire.int64S)
+      } else if !wire.strings.isEmpty {
+        .string(wire.strings)
+      } else if !wire.timestamps.isEmpty {
+        .timestamp(wire.timestamps.map { Timestamp($0).microseconds })
+      } else {
+        .double(wire.doubles)
+      }
+  }
+
+  var wire: Martlet_V1_List {
+    var wire = Martlet_V1_List()
+    switch self {
+    case .bool(let all): wire.bools = all
+    case .int64(let all): wire.int64S = all
+    case .double(let all): wire.doubles = all
+    case .string(let all): wire.strings = all
+    case .timestamp(let all): wire.timestamps = all.map { Timestamp(microseconds: $0).wire }
+    // Arrays hold no arrays.
+    case .list: break
     }
     return wire
   }

@@ -10,8 +10,9 @@ struct DefinitionRoutes {
     router.post("definitions/plan") { request, _ in
       let body = try await request.json()
       let plan = try await services.catalog.plan(
-        yaml: try yaml(body), directory: body["directory"]?.string ?? services.configuration.project
-      )
+        yaml: try yaml(body),
+        directory: body["directory"]?.string ?? services.configuration.project,
+        jobs: try await services.unfinishedJobs())
       return JSONResponse.ok(
         .object([
           "text": .string(plan.text), "empty": .bool(plan.isEmpty),
@@ -22,7 +23,8 @@ struct DefinitionRoutes {
       let body = try await request.json()
       let yaml = try yaml(body)
       let directory = body["directory"]?.string ?? services.configuration.project
-      let plan = try await services.catalog.plan(yaml: yaml, directory: directory)
+      let plan = try await services.catalog.plan(
+        yaml: yaml, directory: directory, jobs: try await services.unfinishedJobs())
       let snapshot = try await services.apply(
         yaml: yaml, directory: directory, author: body["author"]?.string ?? "unknown")
       return JSONResponse.ok(

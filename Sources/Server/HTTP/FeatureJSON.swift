@@ -20,10 +20,11 @@ enum FeatureJSON {
     }
     var row = RequestRow(minimumCapacity: members.count)
     for member in members {
-      guard let value = member.value.scalar else {
+      guard let value = member.value.value else {
         throw PlatformError(
           .invalidArgument,
-          "'\(member.key)' in '\(field)' must be a number, text, true, false or null")
+          "'\(member.key)' in '\(field)' must be a number, text, true, false or null, or an array of one of them without null"
+        )
       }
       row[member.key] = value
     }

@@ -22,6 +22,7 @@ struct HTTPRouter {
     IngestRoutes(services: services).add(to: api)
     ModelRoutes(services: services).add(to: api)
     JobRoutes(services: services).add(to: api)
+    LineageRoutes(services: services).add(to: api)
     WarehouseRoutes(services: services).add(to: api)
     return router
   }

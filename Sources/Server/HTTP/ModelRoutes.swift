@@ -108,10 +108,28 @@ struct ModelRoutes {
       "training_rows": .int(Int64(version.trainingSet.rows)),
       "training_as_of": .string(version.trainingSet.asOf.description),
       "training_hash": .string(version.trainingSet.hash),
+      "training_events": .array((version.trainingSet.origin?.events ?? []).map(events)),
+      "training_code": .array(
+        (version.trainingSet.origin?.code ?? []).map { code in
+          .object([
+            "function": .string(code.reference.description),
+            "digest": code.digest.map { .string($0) } ?? .null,
+          ])
+        }),
       "definitions_version": .int(version.definitionsVersion),
       "artifact": .string(version.artifact.hex), "baseline": .string(version.baseline.hex),
       "format": .string(version.format), "job_id": .string(version.jobID),
       "created_at": .string(version.createdAt.description),
+    ])
+  }
+
+  private func events(_ range: TrainingSetOrigin.Events) -> JSON {
+    .object([
+      "source": .string(range.source), "use": .string(range.use), "count": .int(range.count),
+      "first": range.first.map { .string($0.description) } ?? .null,
+      "last": range.last.map { .string($0.description) } ?? .null,
+      "first_sequence": range.firstSequence.map { .int($0) } ?? .null,
+      "last_sequence": range.lastSequence.map { .int($0) } ?? .null,
     ])
   }
 

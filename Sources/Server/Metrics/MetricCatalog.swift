@@ -19,7 +19,16 @@ package enum MetricCatalog {
     "martlet_log_shed_total": "Predictions that were not logged because the buffer was full.",
     "martlet_log_rows_total": "Predictions that were written to the log.",
     "martlet_jobs_total": "Attempts of jobs by kind and how they ended.",
+    "martlet_openlineage_events_total":
+      "OpenLineage events that were written to the file or posted, by sink.",
+    "martlet_openlineage_dropped_total":
+      "OpenLineage events that a sink did not take and that were given up, by sink.",
     "martlet_freshness_seconds": "Age of the newest applied event, by source.",
+    "martlet_kafka_lag_records":
+      "Records between what was read of a partition and its end, by topic and partition.",
+    "martlet_kafka_records_total": "Records that were read from Kafka, by topic.",
+    "martlet_kafka_rebalances_total": "Times that the group gave or took partitions, by what.",
+    "martlet_kafka_failures_total": "Times that reading had to begin anew, by code.",
     "martlet_definitions_version": "Version of the definitions that are in force.",
   ]
 }

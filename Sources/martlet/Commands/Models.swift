@@ -223,7 +223,8 @@ struct PredictCommand: AsyncParsableCommand {
         }))
   }
 
-  /// Numbers, true, false and null as such, anything else as text; what is a text by its `types` or stands in quotes stays one.
+  /// Numbers, true, false, null and arrays of them as such, anything else as text; what is a text by its `types` or stands in quotes
+  /// stays one.
   static func member(_ text: String, _ types: [String: String]) throws -> JSON.Member {
     guard let split = text.firstIndex(of: "="), split != text.startIndex else {
       throw PlatformError(.invalidArgument, "'\(text)' is not name=value, as in customer_id=42")
@@ -231,9 +232,9 @@ struct PredictCommand: AsyncParsableCommand {
     let value = String(text[text.index(after: split)...])
     let name = String(text[..<split])
     let parsed = try? JSON(parsing: Array(value.utf8))
-    var scalar = parsed.flatMap { $0.scalar == nil ? nil : $0 }
-    if types[name] == "string", scalar?.string == nil { scalar = nil }
-    return JSON.Member(name, scalar ?? .string(value))
+    var typed = parsed.flatMap { $0.value == nil ? nil : $0 }
+    if types[name] == "string", typed?.string == nil { typed = nil }
+    return JSON.Member(name, typed ?? .string(value))
   }
 }
 

@@ -24,8 +24,8 @@ enum ImportTable {
   ]
 
   private static let rooms: Set<String> = [
-    "Catalog", "Core", "DuckDBBackend", "EmbeddedBackend", "Features", "Jobs", "Monitoring",
-    "Serving", "Wire", "Workers",
+    "Catalog", "Core", "DuckDBBackend", "EmbeddedBackend", "Features", "Jobs", "KafkaBackend",
+    "Monitoring", "RedisBackend", "Serving", "Wire", "Workers",
   ]
 
   /// Transports and their machinery: only where a request enters or leaves.
@@ -45,6 +45,8 @@ enum ImportTable {
     Row("Jobs", ["Core", "GRDB", "Workers"]),
     Row("EmbeddedBackend", folder: "Sources/Backends/Embedded", ["Core"]),
     Row("DuckDBBackend", folder: "Sources/Backends/DuckDB", ["CDuckDB", "Core"]),
+    Row("RedisBackend", folder: "Sources/Backends/Redis", ["Core", "NIO*"]),
+    Row("KafkaBackend", folder: "Sources/Backends/Kafka", ["CRdKafka", "Core"]),
     Row("Server", rooms.union(transports).union(["Yams"])),
     Row("martlet", transports.union(["ArgumentParser", "Core", "Server", "Wire"])),
     Row("TestKit", ["Core", "Testing"]),

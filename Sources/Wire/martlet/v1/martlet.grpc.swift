@@ -75,12 +75,26 @@ package enum Martlet_V1_FeatureStore: Sendable {
                 type: .serverStreaming
             )
         }
+        /// Namespace for "Lineage" metadata.
+        package enum Lineage: Sendable {
+            /// Request type for "Lineage".
+            package typealias Input = Martlet_V1_LineageRequest
+            /// Response type for "Lineage".
+            package typealias Output = Martlet_V1_LineageResponse
+            /// Descriptor for "Lineage".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "Lineage",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "martlet.v1.FeatureStore" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Push.descriptor,
             UploadFile.descriptor,
             GetOnline.descriptor,
-            GetHistory.descriptor
+            GetHistory.descriptor,
+            Lineage.descriptor
         ]
     }
 }
@@ -178,6 +192,24 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_GetHistoryRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse>
+
+        /// Handle the "Lineage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What something was made from, and what was made from it.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_LineageRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_LineageResponse` messages.
+        func lineage(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_LineageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_LineageResponse>
     }
 
     /// Service protocol for the "martlet.v1.FeatureStore" service.
@@ -259,6 +291,24 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.ServerRequest<Martlet_V1_GetHistoryRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse>
+
+        /// Handle the "Lineage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What something was made from, and what was made from it.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_LineageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_LineageResponse` message.
+        func lineage(
+            request: GRPCCore.ServerRequest<Martlet_V1_LineageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_LineageResponse>
     }
 
     /// Simple service protocol for the "martlet.v1.FeatureStore" service.
@@ -339,6 +389,24 @@ extension Martlet_V1_FeatureStore {
             response: GRPCCore.RPCWriter<Martlet_V1_GetHistoryResponse>,
             context: GRPCCore.ServerContext
         ) async throws
+
+        /// Handle the "Lineage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What something was made from, and what was made from it.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_LineageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_LineageResponse` to respond with.
+        func lineage(
+            request: Martlet_V1_LineageRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_LineageResponse
     }
 }
 
@@ -385,6 +453,17 @@ extension Martlet_V1_FeatureStore.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetHistoryResponse>(),
             handler: { request, context in
                 try await self.getHistory(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.Lineage.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_LineageRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_LineageResponse>(),
+            handler: { request, context in
+                try await self.lineage(
                     request: request,
                     context: context
                 )
@@ -438,6 +517,17 @@ extension Martlet_V1_FeatureStore.ServiceProtocol {
             context: context
         )
         return response
+    }
+
+    package func lineage(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_LineageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_LineageResponse> {
+        let response = try await self.lineage(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
     }
 }
 
@@ -497,6 +587,19 @@ extension Martlet_V1_FeatureStore.SimpleServiceProtocol {
                 )
                 return [:]
             }
+        )
+    }
+
+    package func lineage(
+        request: GRPCCore.ServerRequest<Martlet_V1_LineageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_LineageResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_LineageResponse>(
+            message: try await self.lineage(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
         )
     }
 }
@@ -600,6 +703,29 @@ extension Martlet_V1_FeatureStore {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetHistoryResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Martlet_V1_GetHistoryResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Lineage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What something was made from, and what was made from it.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_LineageRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_LineageRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_LineageResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func lineage<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_LineageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_LineageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_LineageResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_LineageResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -752,6 +878,40 @@ extension Martlet_V1_FeatureStore {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Lineage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What something was made from, and what was made from it.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_LineageRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_LineageRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_LineageResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func lineage<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_LineageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_LineageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_LineageResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_LineageResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.Lineage.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -867,6 +1027,35 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetHistoryRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetHistoryResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Lineage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What something was made from, and what was made from it.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_LineageRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func lineage<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_LineageRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_LineageResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.lineage(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_LineageRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_LineageResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1002,6 +1191,39 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             metadata: metadata
         )
         return try await self.getHistory(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Lineage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What something was made from, and what was made from it.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func lineage<Result>(
+        _ message: Martlet_V1_LineageRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_LineageResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_LineageRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.lineage(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -855,7 +855,12 @@ package nonisolated struct Martlet_Worker_V1_Columns: Sendable {
 /// STRING     (rows + 1) x uint32 offsets from the end of the offsets, then UTF-8 bytes
 /// TIMESTAMP  rows x int64 microseconds since the epoch, UTC
 ///
-/// The value under a null is zero (an empty string); no reader may give it a meaning.
+/// An array column has the elements of all its rows as `values` of such a column, one row after
+/// another, and says where they are: with `length` every row has that many, so that NumPy sees two
+/// dimensions; with `offsets` rows differ. No element is null.
+///
+/// The value under a null is zero (an empty string, an array of zeros or an empty one); no reader
+/// may give it a meaning.
 package nonisolated struct Martlet_Worker_V1_Column: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -869,6 +874,12 @@ package nonisolated struct Martlet_Worker_V1_Column: Sendable {
 
   /// Empty: all valid. Otherwise one byte for each row, 1 valid, 0 null.
   package var validity: Data = Data()
+
+  /// Of an array whose rows differ in length: (rows + 1) x uint32, where each row's elements begin.
+  package var offsets: Data = Data()
+
+  /// Of an array whose rows all have the same number of elements: that number.
+  package var length: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2125,7 +2136,7 @@ nonisolated extension Martlet_Worker_V1_Columns: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Martlet_Worker_V1_Column: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Column"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{1}values\0\u{1}validity\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{1}values\0\u{1}validity\0\u{1}offsets\0\u{1}length\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2137,6 +2148,8 @@ nonisolated extension Martlet_Worker_V1_Column: SwiftProtobuf.Message, SwiftProt
       case 2: try { try decoder.decodeSingularEnumField(value: &self.type) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.values) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.validity) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.offsets) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.length) }()
       default: break
       }
     }
@@ -2155,6 +2168,12 @@ nonisolated extension Martlet_Worker_V1_Column: SwiftProtobuf.Message, SwiftProt
     if !self.validity.isEmpty {
       try visitor.visitSingularBytesField(value: self.validity, fieldNumber: 4)
     }
+    if !self.offsets.isEmpty {
+      try visitor.visitSingularBytesField(value: self.offsets, fieldNumber: 5)
+    }
+    if self.length != 0 {
+      try visitor.visitSingularUInt32Field(value: self.length, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2163,6 +2182,8 @@ nonisolated extension Martlet_Worker_V1_Column: SwiftProtobuf.Message, SwiftProt
     if lhs.type != rhs.type {return false}
     if lhs.values != rhs.values {return false}
     if lhs.validity != rhs.validity {return false}
+    if lhs.offsets != rhs.offsets {return false}
+    if lhs.length != rhs.length {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

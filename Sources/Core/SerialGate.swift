@@ -4,7 +4,7 @@ import Synchronization
 /// Lets one piece of asynchronous work in at a time, in the order of arrival.
 ///
 /// Unlike an actor it stays closed while the work inside waits.
-final class SerialGate: Sendable {
+package final class SerialGate: Sendable {
   private struct State {
     var isHeld = false
     var waiting: Deque<CheckedContinuation<Void, Never>> = []
@@ -12,7 +12,9 @@ final class SerialGate: Sendable {
 
   private let state = Mutex(State())
 
-  func pass<Result>(
+  package init() {}
+
+  package func pass<Result>(
     isolation: isolated (any Actor)? = #isolation, _ work: () async throws -> Result
   ) async rethrows -> Result {
     await enter()

@@ -1,31 +1,31 @@
-import Core
-
 /// The states of the entity keys of one shard of a view.
 ///
 /// A state is changed where it stands: its arrays are copied only where a reader or a snapshot still holds them, and
 /// then once.
-struct MemoryTable: Sendable {
-  private(set) var positions: [EntityKey: Int32] = [:]
-  private(set) var states: ContiguousArray<EntityState> = []
+package struct MemoryTable: Sendable {
+  package private(set) var positions: [EntityKey: Int32] = [:]
+  package private(set) var states: ContiguousArray<EntityState> = []
   /// The positions of states with pending events.
   private var withPending: Set<Int32> = []
   /// When the earliest pending event's time comes.
   private var nextPending = Int64.max
 
-  var count: Int { states.count }
+  package init() {}
 
-  func state(of key: EntityKey) -> EntityState? {
+  package var count: Int { states.count }
+
+  package func state(of key: EntityKey) -> EntityState? {
     guard let position = positions[key] else { return nil }
     return states[Int(position)]
   }
 
-  mutating func reserve(_ count: Int) {
+  package mutating func reserve(_ count: Int) {
     positions.reserveCapacity(count)
     states.reserveCapacity(count)
   }
 
   /// Takes a restored state; false where the key is there already.
-  mutating func insert(_ state: EntityState, for key: EntityKey) -> Bool {
+  package mutating func insert(_ state: EntityState, for key: EntityKey) -> Bool {
     let position = Int32(states.count)
     guard positions.updateValue(position, forKey: key) == nil else { return false }
     states.append(state)
@@ -40,7 +40,7 @@ struct MemoryTable: Sendable {
 // MARK: Applying
 
 /// What all the shards of one write share.
-struct MemoryWrite {
+package struct MemoryWrite {
   let write: OnlineWrite
   let layout: ViewLayout
   /// An empty state, whose arrays new states share until they are first changed.
@@ -48,18 +48,32 @@ struct MemoryWrite {
   let now: Int64
   /// Per ring the tile before which nothing is read any more.
   let firstTiles: [Int64]
+
+  /// - Parameter blank: an empty state of the layout.
+  package init(_ write: OnlineWrite, layout: ViewLayout, blank: EntityState, now: Timestamp) {
+    self.write = write
+    self.layout = layout
+    self.blank = blank
+    self.now = now.microseconds
+    firstTiles = layout.firstTiles(at: now)
+  }
 }
 
 extension MemoryTable {
   /// Merges `rows` of a write in.
-  mutating func apply(_ shared: MemoryWrite, rows: ArraySlice<Int32>) {
+  package mutating func apply(_ shared: MemoryWrite, rows: ArraySlice<Int32>) {
     if nextPending <= shared.now { mergePending(shared) }
     let places = places(of: rows, shared)
     for column in shared.write.latest.indices {
       mergeLatest(column: column, shared.write, rows: rows, places: places)
     }
     for ring in shared.layout.rings.indices {
-      mergeTiles(ring: ring, shared, rows: rows, places: places)
+      if !shared.layout.rings[ring].slots.isEmpty {
+        mergeTiles(ring: ring, shared, rows: rows, places: places)
+      }
+      for sketch in shared.layout.rings[ring].sketches.indices {
+        mergeSketches(sketch, ring: ring, shared, rows: rows, places: places)
+      }
     }
   }
 
@@ -123,6 +137,8 @@ extension MemoryTable {
       mergeLatest(column, write, rows, places, presence) {
         .timestamp(Timestamp(microseconds: all[$0]))
       }
+    case .list(let lists):
+      mergeLatest(column, write, rows, places, presence) { .list(lists[$0]) }
     }
   }
 
@@ -177,6 +193,32 @@ extension MemoryTable {
     }
   }
 
+  private mutating func mergeSketches(
+    _ slot: Int, ring: Int, _ shared: MemoryWrite, rows: ArraySlice<Int32>, places: [Int32]
+  ) {
+    let write = shared.write
+    let resolution = shared.layout.rings[ring].resolution.microseconds
+    let firstTile = shared.firstTiles[ring]
+    let sketch = shared.layout.rings[ring].sketches[slot]
+    let kind = shared.layout.sketches[sketch].kind
+    var next = -1
+    for row in rows {
+      next += 1
+      let row = Int(row)
+      let place = Int(places[next])
+      guard place >= 0, write.sketches[sketch].isPresent(row) else { continue }
+      let tile = floorMultiple(write.eventTimestamps[row], resolution) / resolution
+      guard tile >= firstTile else { continue }
+      states[place].rings[ring].drop(before: firstTile)
+      let position = states[place].rings[ring].position(of: tile)
+      let mark = EventMark(
+        eventTimestamp: write.eventTimestamps[row], createdAt: write.createdAt[row],
+        sequence: write.sequences[row])
+      states[place].rings[ring].add(
+        write.sketches[sketch][row], mark, toSketch: slot, kind, at: position)
+    }
+  }
+
   /// The values of some slots, row after row.
   private func cells(
     of slots: [Int], _ write: OnlineWrite, rows: ArraySlice<Int32>
@@ -220,6 +262,7 @@ extension PendingEvent {
       eventTimestamp: write.eventTimestamps[row], createdAt: write.createdAt[row],
       sequence: write.sequences[row],
       latest: write.latest.map { $0.presence(at: row) == .absent ? nil : $0[row] },
-      slots: write.slots.map { $0[row].isNaN ? nil : $0[row] })
+      slots: write.slots.map { $0[row].isNaN ? nil : $0[row] },
+      sketches: write.sketches.map { $0.isPresent(row) ? $0[row] : nil })
   }
 }

@@ -1,0 +1,229 @@
+import Core
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// The online store on Redis: a single server, one that Sentinels watch, or a Cluster; shared by any number of processes.
+///
+/// Guarantees: those of `PositionedOnlineStore`. An entity key is one hash, replaced as a whole by a script inside the server and only
+/// while it is still what the writer had read; who loses reads again. Reads fail at once with a retryable error while the server is
+/// away; writes wait for it as long as the configuration says, and then fail with one. A write that failed may
+/// be there in part: with a stream it is repeated safely at any time and by any process, without one only by the same call
+/// on the same store.
+package final class RedisOnlineStore: PositionedOnlineStore {
+  let configuration: RedisConfiguration
+  let router: any RedisRouter
+  let keys: RedisKeys
+  let clock: any Clock<Duration>
+  let logger: Logger
+  /// Of this process's writes that belong to no stream.
+  private let writer = UInt64.random(in: .min ... .max)
+  private let state = Mutex(State())
+
+  private struct State {
+    var views: [String: RedisView] = [:]
+    /// By view, the step that was begun last and what it wrote, where it failed.
+    var steps: [String: (step: Int64, failed: Int?)] = [:]
+    /// By view and stream, what the server has acknowledged.
+    var acknowledged: [String: [String: Int64]] = [:]
+  }
+
+  /// Connects when it is first used.
+  package init(
+    _ configuration: RedisConfiguration,
+    group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+    clock: any Clock<Duration> = ContinuousClock(), logger: Logger
+  ) throws {
+    try configuration.validate()
+    self.configuration = configuration
+    self.clock = clock
+    self.logger = logger
+    keys = RedisKeys(project: configuration.project, isCluster: configuration.mode == .cluster)
+    router = try RedisRouting.router(configuration, group: group, clock: clock, logger: logger)
+  }
+
+  /// Closes every connection; calls that wait fail, and so do later ones.
+  package func close() { router.close() }
+
+  // MARK: Views
+
+  package func prepare(_ layout: ViewLayout) async throws -> Bool {
+    let view = RedisView(layout, keys: keys, configuration: configuration)
+    let isEmptied = try await patiently("prepare view '\(layout.view)'") {
+      try await self.register(view)
+    }
+    state.withLock { state in
+      state.views[layout.view] = view
+      if isEmptied { state.acknowledged[layout.view] = nil }
+    }
+    return isEmptied
+  }
+
+  package func drop(view: String) async throws {
+    state.withLock { state in
+      state.views[view] = nil
+      state.acknowledged[view] = nil
+    }
+    try await patiently("drop view '\(view)'") { try await self.unregister(view) }
+  }
+
+  package func counts() async throws -> [String: Int] {
+    let views = state.withLock { $0.views.keys.map { $0 } }
+    return try await count(views)
+  }
+
+  private func view(_ name: String) throws -> RedisView {
+    if let view = state.withLock({ $0.views[name] }) { return view }
+    throw PlatformError(
+      .failedPrecondition,
+      "the online store has no view '\(name)': apply the definitions, or repeat the read if they just changed"
+    )
+  }
+
+  // MARK: Reading
+
+  package func read(view name: String, keys wanted: [EntityKey]) async throws -> [EntityState?] {
+    let view = try view(name)
+    if wanted.isEmpty { return [] }
+    let names = wanted.map { keys.entity($0, prefix: view.prefix, types: view.layout.keyTypes) }
+    let replies = try await router.send(
+      names.map { RedisRequest([KeyBatch.get, $0, RedisKeys.state], key: $0) }, lane: .reads)
+    var states: [EntityState?] = []
+    states.reserveCapacity(replies.count)
+    for (name, reply) in zip(names, replies) {
+      switch try reply.unlessError() {
+      case .null: states.append(nil)
+      case .bulk(let bytes):
+        states.append(
+          try StoredState(bytes, layout: view.layout, blank: view.blank, key: name).state)
+      default: throw RedisFault.foreign("something that is no state", key: name)
+      }
+    }
+    return states
+  }
+
+  // MARK: Writing
+
+  package func apply(_ writes: [OnlineWrite], now: Timestamp) async throws {
+    for write in writes {
+      let view = try checkedView(of: write)
+      if write.keys.isEmpty { continue }
+      try await view.gate.pass {
+        let step = begin(write)
+        let origin = WriteOrigin(number: writer, order: .writer(step: step))
+        do {
+          try await apply(write, to: view, origin: origin, now: now)
+        } catch {
+          state.withLock { $0.steps[write.view] = (step, RedisOnlineStore.mark(of: write)) }
+          throw error
+        }
+      }
+    }
+  }
+
+  /// The step of a write; that of the last one, where it failed and is repeated.
+  private func begin(_ write: OnlineWrite) -> Int64 {
+    state.withLock { state in
+      let last = state.steps[write.view] ?? (0, nil)
+      let isRepeated = last.failed == RedisOnlineStore.mark(of: write)
+      let step = isRepeated ? last.step : last.step + 1
+      state.steps[write.view] = (step, nil)
+      return step
+    }
+  }
+
+  /// Tells a write from another one of this process.
+  private static func mark(of write: OnlineWrite) -> Int {
+    var hasher = Hasher()
+    hasher.combine(write.sequences)
+    hasher.combine(write.eventTimestamps)
+    hasher.combine(write.createdAt)
+    hasher.combine(write.keys)
+    return hasher.finalize()
+  }
+
+  package func apply(_ writes: [OnlineWrite], now: Timestamp, stream: String) async throws {
+    for write in writes {
+      let view = try checkedView(of: write)
+      guard let last = write.sequences.max() else { continue }
+      try await view.gate.pass {
+        let completed = try await completed(view, stream: stream)
+        guard completed < last else { return }
+        try await apply(
+          write, to: view, origin: .stream(stream, completed: completed), now: now)
+        try await complete(view: write.view, stream: stream, through: last)
+      }
+    }
+  }
+
+  private func checkedView(of write: OnlineWrite) throws -> RedisView {
+    let view = try view(write.view)
+    guard write.latest.count == view.layout.latestColumns.count,
+      write.slots.count == view.layout.slots.count
+    else {
+      throw PlatformError(
+        .internalError, "a write to view '\(write.view)' was made for another layout of the view")
+    }
+    return view
+  }
+
+  // MARK: Positions
+
+  package func positions(of view: String) async throws -> [String: Int64] {
+    let key = keys.positions(of: view)
+    let reply = try await patiently("read the positions of view '\(view)'") {
+      try await self.ask(RedisRequest([Array("HGETALL".utf8), key], key: key))
+    }
+    var positions: [String: Int64] = [:]
+    let parts = reply.array ?? []
+    for index in stride(from: 0, to: parts.count - 1, by: 2) {
+      guard let stream = parts[index].text, let last = parts[index + 1].text.flatMap({ Int64($0) })
+      else { throw RedisFault.foreign("something that is no position", key: key) }
+      positions[stream] = last
+    }
+    return positions
+  }
+
+  package func complete(view: String, stream: String, through sequence: Int64) async throws {
+    // Before the first event there is nothing to note.
+    guard sequence >= 0 else { return }
+    let key = keys.positions(of: view)
+    try await patiently("note the position of view '\(view)'") {
+      _ = try await self.run(
+        .raise, [(keys: [key], arguments: [Array(stream.utf8), Array(String(sequence).utf8)])])
+    }
+    state.withLock { state in
+      let known = state.acknowledged[view]?[stream] ?? .min
+      state.acknowledged[view, default: [:]][stream] = max(known, sequence)
+    }
+  }
+
+  /// Up to where the view is complete, after a look whether the server still has what it had acknowledged.
+  private func completed(_ view: RedisView, stream: String) async throws -> Int64 {
+    let name = view.layout.view
+    let positions = keys.positions(of: name)
+    let replies = try await patiently("read the position of view '\(name)'") {
+      try await self.router.send(
+        [
+          RedisRequest(
+            [Array("HGET".utf8), self.keys.views, Array(name.utf8)], key: self.keys.views),
+          RedisRequest([Array("HGET".utf8), positions, Array(stream.utf8)], key: positions),
+        ], lane: .writes
+      ).map { try $0.unlessError() }
+    }
+    let entry = replies[0].text.flatMap(RegistryEntry.init)
+    let stored = replies[1].text.flatMap { Int64($0) } ?? .min
+    let known = state.withLock { $0.acknowledged[name]?[stream] } ?? .min
+    guard let entry, entry.digest == view.layout.stateDigest, stored >= known else {
+      state.withLock { $0.acknowledged[name]?[stream] = nil }
+      throw PlatformError(
+        .failedPrecondition,
+        "Redis has lost events of view '\(name)' that it had acknowledged (it was emptied, or went back to an older copy): prepare the view and fill it from the warehouse again",
+        context: [
+          "view": name, "stream": stream, "position": stored == .min ? "none" : "\(stored)",
+        ])
+    }
+    return stored
+  }
+}

@@ -1,0 +1,139 @@
+import Core
+import Logging
+import Metrics
+import Synchronization
+
+/// Brings records of a stream in: group → batch → rows → one warehouse transaction with the offsets → online state →
+/// the group's offsets.
+///
+/// Guarantees (semantics §11):
+/// - A record is counted once in both stores, whatever process dies when: the position is stored in the transaction
+/// that stores the events, reading begins there, and of two readers of a partition one is refused.
+/// - Offsets are committed to the group only after both stores have the events.
+/// - A record that is no event goes to quarantine whole, as `kafka TOPIC/PARTITION/OFFSET`, and stops nothing.
+/// - A full ingest queue holds the stream back, and a full stream its brokers.
+/// - A store that fails ends the membership; after a pause, which doubles up to half a minute, reading begins anew.
+package final class StreamIngest: Sendable {
+  package typealias Open = @Sendable (_ topics: [String]) async throws -> any EventStream
+
+  private static let longestPause = Duration.seconds(30)
+
+  private let ingestor: Ingestor
+  private let definitions: Published<Snapshot>
+  private let open: Open
+  private let firstPause: Duration
+  private let log: Logger
+  private let stream = Mutex<(any EventStream)?>(nil)
+  private let rebalances = (
+    assigned: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "assigned")]),
+    revoked: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "revoked")]),
+    lost: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "lost")])
+  )
+
+  /// How far this process has come.
+  package let applied = AppliedOffsets()
+
+  /// - Parameter open: joins the group for these topics; called again after a failure and when the
+  /// definitions name other topics.
+  package init(
+    ingestor: Ingestor, definitions: Published<Snapshot>, pause: Duration = .seconds(1),
+    log: Logger = Logger(label: "martlet.kafka"), open: @escaping Open
+  ) {
+    self.ingestor = ingestor
+    self.definitions = definitions
+    self.open = open
+    self.log = log
+    firstPause = pause
+  }
+
+  /// Of the partitions that this process reads now.
+  package var lag: [StreamLag] { stream.withLock { $0 }?.lag ?? [] }
+
+  /// Reads until the task is cancelled, then finishes what is on its way and leaves.
+  ///
+  /// The ingestor must run until this has returned.
+  package func run() async {
+    var pause = firstPause
+    while !Task.isCancelled {
+      let records = StreamRecords(definitions.current)
+      guard !records.topics.isEmpty else {
+        await otherTopics(than: records.topics)
+        continue
+      }
+      var hasStored = false
+      do {
+        try await serve(records.topics, &hasStored)
+      } catch {
+        if hasStored { pause = firstPause }
+        report(error, pause)
+        try? await Task.sleep(for: pause)
+        pause = min(pause * 2, Self.longestPause)
+      }
+    }
+  }
+
+  private func report(_ error: any Error, _ pause: Duration) {
+    let code = (error as? PlatformError)?.code.rawValue ?? "internal"
+    Counter(label: "martlet_kafka_failures_total", dimensions: [("code", code)]).increment()
+    log.error(
+      "reading from Kafka stopped and begins anew in \(pause)", metadata: ["error": "\(error)"])
+  }
+
+  /// One membership, until the topics change or the task is cancelled.
+  private func serve(_ topics: [String], _ hasStored: inout Bool) async throws {
+    let stream = try await open(topics)
+    self.stream.withLock { $0 = stream }
+    defer { self.stream.withLock { $0 = nil } }
+    let session = StreamSession(
+      stream: stream, ingestor: ingestor, definitions: definitions, applied: applied, log: log)
+    defer { hasStored = session.hasStored }
+    do {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await self.serve(session) }
+        group.addTask { await self.otherTopics(than: topics) }
+        try await group.next()
+        group.cancelAll()
+        try await group.waitForAll()
+      }
+    } catch {
+      await stream.close()
+      throw error
+    }
+    await stream.close()
+  }
+
+  private func otherTopics(than topics: [String]) async {
+    for await snapshot in definitions.changes() where StreamRecords(snapshot).topics != topics {
+      return
+    }
+  }
+
+  private func serve(_ session: StreamSession) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { underWay in
+      var count = 0
+      while let event = try await session.stream.next() {
+        switch event {
+        case .assigned(let partitions):
+          rebalances.assigned.increment()
+          try await session.begin(partitions)
+        case .batch(let batch):
+          guard let delivery = try await session.submit(batch) else { continue }
+          if count == Limits.streamBatchesInFlight {
+            try await underWay.next()
+            count -= 1
+          }
+          underWay.addTask { try await session.settle(delivery) }
+          count += 1
+        case .revoked(let partitions, let isLost):
+          (isLost ? rebalances.lost : rebalances.revoked).increment()
+          while count > 0 {
+            try await underWay.next()
+            count -= 1
+          }
+          try await session.end(partitions, isLost: isLost)
+        }
+      }
+      try await underWay.waitForAll()
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import Core
+import Foundation
+import KafkaBackend
+import TestKit
+import Testing
+
+extension WholeProgram {
+  /// The same platform on Redis and with Kafka: real processes, killed and started again.
+  @Suite struct DistributedTests {
+    /// A `redis-server` that chose its port by its own rules is not to be had: a free one is asked for and passed on.
+    private static func withRedis(
+      _ body: (Int) async throws -> Void
+    ) async throws {
+      let folder = try TemporaryFolder()
+      defer { folder.remove() }
+      let port = try freePort()
+      let server = try ChildProgram(
+        "redis-server", ["--port", "\(port)", "--bind", "127.0.0.1", "--save", ""],
+        environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"],
+        directory: folder.path, output: "\(folder.path)/log", errors: "\(folder.path)/log")
+      let result: Result<Void, any Error>
+      do {
+        try await waitUntil("redis-server was ready") {
+          folder.text("log").contains("Ready to accept connections")
+        }
+        result = .success(try await body(port))
+      } catch {
+        result = .failure(error)
+      }
+      try await server.destroy()
+      try result.get()
+    }
+
+    private static func freePort() throws -> Int {
+      let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+      defer { close(handle) }
+      var address = sockaddr_in()
+      address.sin_family = sa_family_t(AF_INET)
+      address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+      var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+      let port = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address -> Int? in
+          guard bind(handle, address, size) == 0, getsockname(handle, address, &size) == 0 else {
+            return nil
+          }
+          return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+            Int(in_port_t(bigEndian: $0.pointee.sin_port))
+          }
+        }
+      }
+      return try #require(port)
+    }
+
+    private static func counts(_ platform: PlatformProcess) async throws -> [String] {
+      try await (1...5).asyncMap { customer in
+        let got = try await platform.martlet(
+          "features", "get", "activity.events_7d,activity.last_amount", "customer_id=\(customer)",
+          "--json")
+        return got.output
+      }
+    }
+
+    @Test("online state on Redis survives a kill, and no event counts twice")
+    func redis() async throws {
+      try await Self.withRedis { port in
+        let environment = [
+          "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(port)",
+        ]
+        try await ShopProject.with(environment: environment) { platform in
+          for id in 0..<200 {
+            let event = ShopProject.event(
+              "e\(id)", customer: id % 5 + 1, amount: Double(id), at: "2026-02-28T10:00:00Z")
+            _ = try await platform.rest.push("events", event)
+          }
+          let before = try await Self.counts(platform)
+          #expect(before[0].contains("40"), "\(before)")
+          try await platform.crash()
+          try await platform.start()
+          try await platform.rest.moveClock("2026-03-01T00:00:00Z")
+          #expect(try await Self.counts(platform) == before)
+          let more = ShopProject.event("more", customer: 1, amount: 7, at: "2026-02-28T11:00:00Z")
+          _ = try await platform.rest.push("events", more)
+          #expect(try await Self.counts(platform)[0].contains("41"))
+        }
+      }
+    }
+
+    @Test("records of a topic are read once, also across a kill")
+    func kafka() async throws {
+      try await MockKafkaProcess.with(topics: ["shop": 3]) { cluster in
+        let properties = try TemporaryFolder()
+        defer { properties.remove() }
+        try properties.write(
+          "session.timeout.ms=4500\nheartbeat.interval.ms=200\n", to: "kafka.properties")
+        let definitions = ShopProject.definitions.replacing(
+          "    event_id: event_id\n    columns: {customer_id: int64, kind",
+          with:
+            "    event_id: event_id\n    kafka: {topic: shop}\n    columns: {customer_id: int64, kind"
+        )
+        try await PlatformProcess.with(
+          files: ["martlet.yaml": definitions, "train.py": ShopProject.code],
+          environment: ShopProject.environment.merging([
+            "MARTLET_KAFKA_BROKERS": cluster.brokers,
+            "MARTLET_KAFKA_BATCH_INTERVAL": "20ms",
+            "MARTLET_KAFKA_PROPERTIES_FILE": "\(properties.path)/kafka.properties",
+          ]) { $1 }
+        ) { platform in
+          _ = try await platform.rest.apply(definitions)
+          let producer = try KafkaEventProducer(
+            KafkaConfiguration(brokers: cluster.brokers, groupID: "test"))
+          func produce(_ ids: Range<Int>) async throws {
+            _ = try await producer.produce(
+              ids.map { id in
+                let event = ShopProject.event(
+                  "e\(id)", customer: id % 5, amount: 1, at: "2026-02-28T10:00:00Z")
+                return ProducedRecord(topic: "shop", key: "\(id % 5)", value: Array(event.utf8))
+              })
+          }
+          func arrived(_ count: Int64) async throws {
+            try await waitUntil("\(count) events were stored") {
+              try await platform.rest.count("SELECT count(*) FROM events_events") >= count
+            }
+          }
+          try await produce(0..<300)
+          try await arrived(300)
+          try await platform.crash()
+          try await produce(300..<400)
+          try await platform.start()
+          try await arrived(400)
+          await producer.close()
+          #expect(
+            try await platform.rest.count("SELECT count(DISTINCT event_id) FROM events_events")
+              == 400)
+          #expect(try await platform.rest.count("SELECT count(*) FROM events_events") == 400)
+        }
+      }
+    }
+  }
+}
+
+extension Sequence {
+  /// `map` with a body that waits, one after another.
+  fileprivate func asyncMap<Output>(
+    _ body: (Element) async throws -> Output
+  ) async rethrows -> [Output] {
+    var all: [Output] = []
+    for element in self { all.append(try await body(element)) }
+    return all
+  }
+}
