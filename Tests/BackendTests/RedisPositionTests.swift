@@ -173,8 +173,11 @@ import Testing
       }
       defer { store.close() }
       let layout = ContractView.layout()
+      let calm = try RedisOnlineStore.test(server)
+      defer { calm.close() }
+      _ = try await calm.prepare(layout)
       try await waitUntil("the view was prepared") {
-        (try? await store.prepare(layout)) != nil
+        await failure { _ = try await store.prepare(layout) } == nil
       }
       let events = (0..<2_000).map {
         ContractView.event("k\($0)", at: ContractView.base, sequence: Int64($0), a: 1)
@@ -199,7 +202,7 @@ import Testing
         }
         try await tasks.waitForAll()
       }
-      let states = try await store.read(view: layout.view, keys: events.map(\.key))
+      let states = try await calm.read(view: layout.view, keys: events.map(\.key))
       let counts = states.map { $0?.rings[0].partials.map(\.count).reduce(0, +) ?? 0 }
       #expect(Dictionary(grouping: counts) { $0 }.mapValues(\.count) == [2: 2_000])
     }

@@ -46,12 +46,21 @@ package final class RedisOnlineStore: PositionedOnlineStore {
   /// Closes every connection; calls that wait fail, and so do later ones.
   package func close() { router.close() }
 
+  /// Answers when every server that has keys does, for health checks; throws what a read would throw.
+  package func check() async throws {
+    for node in try await router.masters() {
+      _ = try await node.send([RedisRequest("PING")], lane: .reads)[0].unlessError(
+        from: node.address)
+    }
+  }
+
   // MARK: Views
 
   package func prepare(_ layout: ViewLayout) async throws -> Bool {
     let view = RedisView(layout, keys: keys, configuration: configuration)
+    let token = String(UInt64.random(in: .min ... .max), radix: 36)
     let isEmptied = try await patiently("prepare view '\(layout.view)'") {
-      try await self.register(view)
+      try await self.register(view, token: token)
     }
     state.withLock { state in
       state.views[layout.view] = view

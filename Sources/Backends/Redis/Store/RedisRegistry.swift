@@ -9,47 +9,50 @@ extension RedisOnlineStore {
   private static let scanKeys = 1_000
 
   /// True where the view is empty now, because nobody had it or had it in another layout.
-  func register(_ view: RedisView) async throws -> Bool {
-    if try await isRegistered(view) { return false }
-    let token = Array(String(UInt64.random(in: .min ... .max), radix: 36).utf8)
-    try await takeLease(token, for: view.layout.view)
+  ///
+  /// - Parameter token: of this call and its repetitions: what one of them did and did not hear of is found by the next.
+  func register(_ view: RedisView, token: String) async throws -> Bool {
+    if let isOurs = try await isEmptied(view, by: token) { return isOurs }
+    try await takeLease(Array(token.utf8), for: view.layout.view)
     do {
       // Another process may have been at it while we waited.
-      let isThere = try await isRegistered(view)
-      if !isThere { try await empty(view, token: token) }
-      try await releaseLease(token)
-      return !isThere
+      let isOurs = try await isEmptied(view, by: token)
+      if isOurs == nil { try await empty(view, token: token) }
+      try await releaseLease(Array(token.utf8))
+      return isOurs ?? true
     } catch {
-      try? await releaseLease(token)
+      try? await releaseLease(Array(token.utf8))
       throw error
     }
   }
 
-  private func isRegistered(_ view: RedisView) async throws -> Bool {
+  /// Whether it was this call that emptied a view that is there; nil for one that is not there as it is wanted.
+  private func isEmptied(_ view: RedisView, by token: String) async throws -> Bool? {
     let name = Array(view.layout.view.utf8)
-    let reply = try await ask(
-      RedisRequest([Array("HGET".utf8), keys.views, name], key: keys.views))
+    let request = RedisRequest([KeyBatch.get, keys.views, name], key: keys.views)
+    let reply = try await ask(request)
     guard let entry = reply.text.flatMap(RegistryEntry.init), entry.covers(view.entry) else {
-      return false
+      return nil
     }
-    if entry != view.entry { try await note(view) }
-    return true
+    if entry.reach != view.entry.reach { try await note(view, token: entry.token) }
+    return entry.token == token
   }
 
-  private func note(_ view: RedisView) async throws {
+  private func note(_ view: RedisView, token: String) async throws {
+    var entry = view.entry
+    entry.token = token
     _ = try await ask(
       RedisRequest(
         [
-          Array("HSET".utf8), keys.views, Array(view.layout.view.utf8),
-          Array(view.entry.text.utf8),
+          Array("HSET".utf8), keys.views, Array(view.layout.view.utf8), Array(entry.text.utf8),
         ], key: keys.views))
   }
 
-  private func empty(_ view: RedisView, token: [UInt8]) async throws {
+  private func empty(_ view: RedisView, token: String) async throws {
     // Unregistered first: who dies here leaves a view that the next one empties again.
     try await forget(view.layout.view)
-    try await erase(view.layout.view) { try await self.renewLease(token) }
-    try await note(view)
+    try await erase(view.layout.view) { try await self.renewLease(Array(token.utf8)) }
+    try await note(view, token: token)
   }
 
   func unregister(_ view: String) async throws {
@@ -70,12 +73,14 @@ extension RedisOnlineStore {
   // MARK: The lease
 
   private func takeLease(_ token: [UInt8], for view: String) async throws {
-    let reply = try await ask(
-      RedisRequest(
-        [Array("SET".utf8), keys.lease, token]
-          + ["NX", "PX", "\(RedisOnlineStore.leaseMilliseconds)"].map { Array($0.utf8) },
-        key: keys.lease))
-    guard reply == .null else { return }
+    let options = ["NX", "PX", "\(RedisOnlineStore.leaseMilliseconds)"].map { Array($0.utf8) }
+    let replies = try await router.send(
+      [
+        RedisRequest([Array("SET".utf8), keys.lease, token] + options, key: keys.lease),
+        RedisRequest([Array("GET".utf8), keys.lease], key: keys.lease),
+      ], lane: .writes)
+    for reply in replies { _ = try reply.unlessError() }
+    if case .bulk(let holder) = replies[1], Array(holder.readableBytesView) == token { return }
     // Repeated by the caller until its patience is over.
     throw PlatformError(
       .unavailable,

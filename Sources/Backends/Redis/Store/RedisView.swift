@@ -32,6 +32,8 @@ struct RegistryEntry: Equatable {
   var digest: String
   /// Microseconds that keys are kept after their newest event; nil is for ever.
   var reach: Int64?
+  /// Of the call that emptied the view.
+  var token = "-"
 
   init(digest: String, reach: Int64?) {
     self.digest = digest
@@ -40,14 +42,15 @@ struct RegistryEntry: Equatable {
 
   init?(_ text: String) {
     let words = text.split(separator: " ")
-    guard words.count == 2 else { return nil }
+    guard words.count == 3 else { return nil }
     digest = String(words[0])
+    token = String(words[2])
     if words[1] == "ever" { return }
     guard let number = Int64(words[1]) else { return nil }
     reach = number
   }
 
-  var text: String { "\(digest) \(reach.map(String.init) ?? "ever")" }
+  var text: String { "\(digest) \(reach.map(String.init) ?? "ever") \(token)" }
 
   /// Whether states written under this entry answer what a view of `wanted` asks: a ttl that grew asks for what
   /// may have been forgotten already.
