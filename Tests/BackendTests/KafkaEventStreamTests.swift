@@ -180,6 +180,24 @@ struct KafkaEventStreamTests {
     }
   }
 
+  @Test func `a broker that goes away and comes back loses nothing`() async throws {
+    try await MockKafkaProcess.with(brokers: 3, topics: ["clicks": 6]) { cluster in
+      try await KafkaReader.with(kafka(cluster)) { reader in
+        try await withProducer(cluster) { producer in
+          _ = try await producer.produce((0..<300).map { numbered($0) })
+          try cluster.tell("down 2")
+          async let late = producer.produce((300..<600).map { numbered($0) })
+          try await waitUntil("the living brokers' records came") { reader.values.count > 300 }
+          try cluster.tell("up 2")
+          #expect(try await late.count == 300)
+        }
+        try await waitUntil("all was delivered") { reader.values.count >= 600 }
+        #expect(Set(reader.values).count == 600)
+        #expect(reader.values.count == 600)
+      }
+    }
+  }
+
   @Test func `a producer waits where its buffer is full and an idempotent one writes once`()
     async throws
   {
