@@ -182,9 +182,11 @@ struct KafkaEventStreamTests {
 
   @Test func `a broker that goes away and comes back loses nothing`() async throws {
     try await MockKafkaProcess.with(brokers: 3, topics: ["clicks": 6]) { cluster in
+      try spread(cluster, partitions: 6, brokers: 3)
       try await KafkaReader.with(kafka(cluster)) { reader in
         try await withProducer(cluster) { producer in
           _ = try await producer.produce((0..<300).map { numbered($0) })
+          try await waitUntil("the first were delivered") { reader.values.count == 300 }
           try cluster.tell("down 2")
           async let late = producer.produce((300..<600).map { numbered($0) })
           try await waitUntil("the living brokers' records came") { reader.values.count > 300 }

@@ -20,6 +20,15 @@ func kafka(
     ].merging(properties) { $1 })
 }
 
+/// Leaders in turn, and the group at the first broker, so that another one's end leaves something to see: the mock
+/// cluster draws them by lot and never moves them by itself.
+func spread(_ cluster: MockKafkaProcess, partitions: Int, brokers: Int) throws {
+  try cluster.tell("coordinator project 1")
+  for partition in 0..<partitions {
+    try cluster.tell("leader clicks \(partition) \(partition % brokers + 1)")
+  }
+}
+
 func partitions(_ topic: String, _ numbers: Range<Int32>) -> [StreamPartition] {
   numbers.map { StreamPartition(topic: topic, partition: $0) }
 }

@@ -130,9 +130,11 @@ struct KafkaIngestTests {
 
   @Test func `every record is stored once while a broker fails and comes back`() async throws {
     try await with(brokers: 3, partitions: 12) { bench in
+      try spread(bench.cluster, partitions: 12, brokers: 3)
       try await bench.running(kafka(bench.cluster, records: 500)) { _ in
         try await withProducer(bench.cluster) { producer in
           try await bench.produce(0..<5_000, by: producer)
+          try await waitUntil("the first are stored") { bench.applied.all.count == 5_000 }
           try bench.cluster.tell("down 3")
           async let more: Void = bench.produce(5_000..<10_000, by: producer)
           try await waitUntil("the living brokers' records are stored") {
