@@ -146,8 +146,8 @@ package struct WorkerRoster: Sendable {
     }
     switch item.task {
     case .predict(let key, _):
-      guard let model = models[key] else { return [.answer(item, .failure(Self.notLoaded(key)))] }
-      if let refusal = model.suspension.refusal(of: key, now: now) {
+      guard models[key] != nil else { return [.answer(item, .failure(Self.notLoaded(key)))] }
+      if let refusal = models[key]?.suspension.refusal(of: key, now: now) {
         return [.answer(item, .failure(refusal))]
       }
       if let index = slots.firstIndex(where: { $0.isReady && $0.loaded.contains(key) }) {
@@ -222,7 +222,9 @@ package struct WorkerRoster: Sendable {
       slots[index].toUnload.removeAll { $0 == key }
       slots[index].loaded.remove(key)
     case (.items, .success(let result)):
-      if let key = flight.predicted { models[key]?.suspension.end() }
+      if let key = flight.predicted, models[key]?.suspension.isBlamed == true {
+        models[key]?.suspension.end()
+      }
       effects += answers(to: flight, result, from: worker)
     case (.items, .failure(let fault)):
       effects += failed(flight, fault, at: index)

@@ -33,6 +33,9 @@ package struct Suspension: Sendable {
     return true
   }
 
+  /// Whether workers were lost with it since its last answer.
+  var isBlamed: Bool { lost > 0 }
+
   /// Notes an answer.
   mutating func end() { self = Suspension() }
 

@@ -82,7 +82,6 @@ struct PlatformConnection: Sendable {
     )
   }
 
-  /// The raw bytes of an answer, streamed to `sink`.
   /// Gives the answer's body to `sink` piece by piece, and returns its headers.
   func download(
     _ path: String, body: HTTPClientRequest.Body, to sink: (ByteBuffer) async throws -> Void

@@ -58,6 +58,7 @@ import Testing
         write.view = layout.view
         write.latest = [write.latest[0]]
         write.slots = []
+        write.sketches = []
         try await store.apply([write], now: Self.now)
         return Int(try await server.cli("TTL", "shop:\(layout.view):\(key)")) ?? 0
       }

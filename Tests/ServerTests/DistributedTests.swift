@@ -81,6 +81,11 @@ extension WholeProgram {
           let more = ShopProject.event("more", customer: 1, amount: 7, at: "2026-02-28T11:00:00Z")
           _ = try await platform.rest.push("events", more)
           #expect(try await Self.counts(platform)[0].contains("41"))
+          let healthy = try await platform.martlet("doctor")
+          #expect(healthy.output.contains("ok    redis: 127.0.0.1:\(port) answers"), "\(healthy)")
+          let lost = try await platform.martlet(
+            "doctor", environment: ["MARTLET_REDIS_ADDRESSES": "127.0.0.1:1"])
+          #expect(lost.status == 1 && lost.output.contains("BAD   redis: 127.0.0.1:1"), "\(lost)")
         }
       }
     }
@@ -128,6 +133,10 @@ extension WholeProgram {
           try await platform.start()
           try await arrived(400)
           await producer.close()
+          let metrics = try await platform.rest.get("/metrics").text
+          #expect(
+            metrics.contains(#"martlet_kafka_lag_records{topic="shop",partition="0"}"#)
+              || metrics.contains(#"martlet_kafka_lag_records{partition="0",topic="shop"}"#))
           #expect(
             try await platform.rest.count("SELECT count(DISTINCT event_id) FROM events_events")
               == 400)

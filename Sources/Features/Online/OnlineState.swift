@@ -78,17 +78,16 @@ package final class OnlineState: StoredEventApplier {
   package func apply(_ batches: [EventBatch]) async throws {
     try await gate.pass {
       let (layouts, replayed) = try current()
-      var writes: [OnlineWrite] = []
-      for batch in batches {
-        guard let fresh = batch.rows(after: replayed[batch.source] ?? .min) else { continue }
-        let own = OnlinePipeline.writes(for: fresh, layouts: layouts)
-        if let store = store as? any PositionedOnlineStore {
-          try await store.apply(own, now: clock.now, stream: batch.source)
-        } else {
-          writes += own
+      let fresh = batches.compactMap { $0.rows(after: replayed[$0.source] ?? .min) }
+      if let store = store as? any PositionedOnlineStore {
+        for batch in fresh {
+          let writes = OnlinePipeline.writes(for: batch, layouts: layouts)
+          try await store.apply(writes, now: clock.now, stream: batch.source)
         }
+      } else {
+        let writes = fresh.flatMap { OnlinePipeline.writes(for: $0, layouts: layouts) }
+        try await store.apply(writes, now: clock.now)
       }
-      try await store.apply(writes, now: clock.now)
       state.withLock { state in
         for batch in batches { state.note(batch) }
       }

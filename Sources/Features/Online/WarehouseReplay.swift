@@ -35,12 +35,10 @@ struct WarehouseReplay: Sendable {
     _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp
   ) async throws {
     guard let first = targets.map(\.after).min(), first < last else { return }
-    var query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
+    let query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
     // A state does not depend on the order of its events, so the rows come in the order that is fastest to read; but a store that
     // tells by the sequence what it has takes them in that order.
-    if store is any PositionedOnlineStore { query.sql += " ORDER BY sequence" }
-    let sql = query.sql
-    let reader = query
+    let sql = query.sql + (store is any PositionedOnlineStore ? " ORDER BY sequence" : "")
     let (batches, channel) = AsyncStream<EventBatch>.makeStream()
     // Starts at zero and is raised: a semaphore must not end below the value that it was made with.
     let room = DispatchSemaphore(value: 0)
@@ -49,7 +47,7 @@ struct WarehouseReplay: Sendable {
     async let reading: Void = {
       defer { channel.finish() }
       try await warehouse.stream(sql, [.int64(first), .int64(last)]) { batch in
-        let events = try reader.events(of: batch)
+        let events = try query.events(of: batch)
         // Waits on the warehouse's own thread until the store has caught up.
         room.wait()
         if isStopped.load(ordering: .acquiring) { throw CancellationError() }
@@ -103,7 +101,7 @@ struct ReplayQuery: Sendable {
   private let columns: [ColumnDefinition]
   /// Only a latest value tells an absent cell from a null one.
   private let absence: AbsenceMap?
-  var sql: String
+  let sql: String
 
   init(_ source: SourceDefinition, layouts: [ViewLayout], warehouse: any Warehouse) async throws {
     var names = Set(layouts.flatMap { $0.keyColumns + $0.latestColumns.map(\.name) })

@@ -164,11 +164,7 @@ struct HistoryView: Sendable {
     let blank = [Value](repeating: .null, count: index.times.count)
     var answers: [Int: [Value]] = [:]
     for axis in cells {
-      let asked = windows { layout, ring, slot in
-        slots.firstIndex(of: layout.rings[ring].slots[slot]).flatMap {
-          axis.slots.contains($0) ? $0 : nil
-        }
-      }
+      let asked = windows(of: axis)
       var found = asked.map { _ in blank }
       axis.read(asked.map { ($0.slot, WindowShape($0.window)) }, index: index) {
         question, place, partial in
@@ -191,14 +187,15 @@ struct HistoryView: Sendable {
     return answers
   }
 
-  /// The windows that are read from some slots of an axis; `slot` answers nil for others.
+  /// The windows that are read from the slots of an axis.
   private func windows(
-    slot: (ViewLayout, Int, Int) -> Int?
+    of axis: HistoryCells
   ) -> [(feature: Int, slot: Int, window: WindowDefinition)] {
     wanted.enumerated().compactMap { position, feature in
-      guard case .window(let ring, let place, let window) = feature.reader, window.sketch == nil
+      guard case .window(let ring, let place, let window) = feature.reader, window.sketch == nil,
+        let slot = slots.firstIndex(of: layout.rings[ring].slots[place]), axis.slots.contains(slot)
       else { return nil }
-      return slot(layout, ring, place).map { (position, $0, window) }
+      return (position, slot, window)
     }
   }
 

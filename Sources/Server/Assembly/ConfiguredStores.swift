@@ -13,14 +13,18 @@ extension Configuration.Online {
   func open(_ redis: Configuration.Redis, expires: Bool, _ log: Logger) throws -> any OnlineStore {
     switch backend {
     case .memory: MemoryOnlineStore()
-    case .redis: try RedisOnlineStore(redis.store(expires: expires), logger: log)
+    case .redis: try redis.open(expires: expires, log)
     }
   }
 }
 
 extension Configuration.Redis {
   /// - Parameter expires: whether Redis may forget keys by its own clock.
-  fileprivate func store(expires: Bool) throws -> RedisConfiguration {
+  func open(expires: Bool, _ log: Logger) throws -> RedisOnlineStore {
+    try RedisOnlineStore(store(expires: expires), logger: log)
+  }
+
+  private func store(expires: Bool) throws -> RedisConfiguration {
     let addresses = try addresses.split(separator: ",").map { text in
       let text = text.trimmingCharacters(in: .whitespaces)
       guard let address = RedisAddress(text) else {

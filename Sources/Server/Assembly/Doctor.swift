@@ -2,6 +2,8 @@ import Catalog
 import Core
 import DuckDBBackend
 import Foundation
+import Logging
+import RedisBackend
 
 /// Looks at the machine and every back-end before something fails, and says what to do.
 package enum Doctor {
@@ -34,14 +36,15 @@ package enum Doctor {
 
   package static func examine(_ configuration: Configuration) async -> [Finding] {
     let running = RunningPlatform.find(configuration)
-    return await [
+    let findings: [Finding?] = await [
       platform(running), dataDirectory(configuration), definitions(configuration), memory(),
       python(configuration), warehouse(configuration, isRunning: running != nil),
       database("catalog.sqlite", configuration), database("jobs.sqlite", configuration),
-      blobs(configuration),
+      blobs(configuration), redis(configuration),
       port("server.http_port", configuration.server.httpPort, isOurs: running != nil),
       port("server.grpc_port", configuration.server.grpcPort, isOurs: running != nil),
     ]
+    return findings.compactMap { $0 }
   }
 
   private static func platform(_ running: RunningPlatform?) -> Finding {
@@ -191,6 +194,24 @@ package enum Doctor {
         advice: "change its permissions")
     }
     return Finding(name: "blobs", verdict: .good, what: "\(path) is writable", advice: "")
+  }
+
+  /// Nil where the online state is not kept on Redis.
+  private static func redis(_ configuration: Configuration) async -> Finding? {
+    guard configuration.online.backend == .redis else { return nil }
+    let addresses = configuration.redis.addresses
+    do {
+      let store = try configuration.redis.open(expires: false, Logger(label: "martlet.doctor"))
+      defer { store.close() }
+      try await store.check()
+      return Finding(name: "redis", verdict: .good, what: "\(addresses) answers", advice: "")
+    } catch {
+      return Finding(
+        name: "redis", verdict: .bad, what: "\(addresses): \(error)",
+        advice:
+          "start the server, or mend redis.addresses, redis.mode, redis.username and redis.password"
+      )
+    }
   }
 
   private static func port(_ setting: String, _ port: Int, isOurs: Bool) -> Finding {

@@ -169,7 +169,8 @@ package final class RedisOnlineStore: PositionedOnlineStore {
   private func checkedView(of write: OnlineWrite) throws -> RedisView {
     let view = try view(write.view)
     guard write.latest.count == view.layout.latestColumns.count,
-      write.slots.count == view.layout.slots.count
+      write.slots.count == view.layout.slots.count,
+      write.sketches.count == view.layout.sketches.count
     else {
       throw PlatformError(
         .internalError, "a write to view '\(write.view)' was made for another layout of the view")
