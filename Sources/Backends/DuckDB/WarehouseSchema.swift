@@ -42,6 +42,31 @@ enum WarehouseSchema {
       topic VARCHAR NOT NULL, partition BIGINT NOT NULL, next_offset BIGINT NOT NULL,
       updated_at TIMESTAMP NOT NULL);
     """,
+    // Quarantine with the whole record: `raw` has the bytes where `record` cannot, `event_id` is what a replay stores.
+    """
+    ALTER TABLE quarantine RENAME COLUMN created_at TO quarantined_at;
+    ALTER TABLE quarantine ADD COLUMN raw BLOB;
+    ALTER TABLE quarantine ADD COLUMN kind VARCHAR DEFAULT 'other';
+    ALTER TABLE quarantine ADD COLUMN event_id VARCHAR DEFAULT '';
+    ALTER TABLE quarantine ADD COLUMN status VARCHAR DEFAULT 'waiting';
+    ALTER TABLE quarantine ADD COLUMN attempts BIGINT DEFAULT 0;
+    ALTER TABLE quarantine ADD COLUMN settled_at TIMESTAMP;
+    """,
+    // How far a source had come when events of it were deleted: what the rest no longer tells.
+    """
+    CREATE TABLE source_marks (
+      source VARCHAR NOT NULL, last_sequence BIGINT NOT NULL, last_stamp TIMESTAMP NOT NULL,
+      newest_event TIMESTAMP NOT NULL);
+    """,
+    // Erased keys, as digests: `filter` is a few bits of a quicker hash, `pending` what is left to do.
+    """
+    CREATE TABLE erasures (
+      id VARCHAR NOT NULL, entity VARCHAR NOT NULL, key_columns VARCHAR NOT NULL, digest VARCHAR NOT NULL,
+      filter BIGINT NOT NULL, erased_at TIMESTAMP NOT NULL, state VARCHAR NOT NULL, pending VARCHAR,
+      receipt VARCHAR NOT NULL);
+    CREATE TABLE erased_events (digest VARCHAR NOT NULL);
+    CREATE TABLE erasure_salt (salt VARCHAR NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.
