@@ -12,8 +12,10 @@ package enum Limits {
   package static let fileBufferRows = 2_000_000
   /// Quarantined records of one file that are kept with their text.
   package static let quarantinePerFile = 100_000
-  /// Bytes of a quarantined record's text.
-  package static let quarantineTextBytes = 16 << 10
+  /// Values that a `unique` check remembers; beyond, those of the oldest events are forgotten.
+  package static let uniqueValues = 1_000_000
+  /// Quarantined records that one step of a replay takes.
+  package static let replayRecords = 1_000
   /// Rows of `model_logs` that wait for the warehouse before the oldest are shed.
   package static let predictionLogRows = 100_000
   /// Predictions that may wait for one model's workers.

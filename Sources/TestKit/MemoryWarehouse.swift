@@ -92,8 +92,12 @@ package final class MemoryWarehouse: Warehouse {
     let added = Mutex(Contents())
 
     func append(_ events: EventBatch) throws { added.withLock { $0.events.append(events) } }
-    func append(_ records: [QuarantinedRecord]) throws {
+    func append(_ records: [QuarantinedRecord], at time: Timestamp?) throws {
       added.withLock { $0.quarantined += records }
+    }
+    func execute(_ sql: String, _ parameters: [Value]) throws -> Int { 0 }
+    func query(_ sql: String, _ parameters: [Value]) throws -> ColumnBatch {
+      ColumnBatch(columns: [])
     }
     func append(_ batch: ColumnBatch, to table: String) throws {
       added.withLock { $0.rows.append((table, batch)) }

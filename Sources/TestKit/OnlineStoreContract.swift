@@ -19,6 +19,9 @@ package struct OnlineStoreContract: Sendable, CustomStringConvertible {
         description: "a view of another layout, or dropped, has forgotten everything",
         check: forgetting),
       OnlineStoreContract(
+        description: "a removed key is as if it was never written, and others stay",
+        check: removing),
+      OnlineStoreContract(
         description: "a view that was never prepared is an error", check: unknownViews),
       OnlineStoreContract(
         description: "keys of several columns never meet in one", check: compositeKeys),
@@ -314,6 +317,36 @@ extension OnlineStoreContract {
     try require(try await store.prepare(layout), "a dropped view was not empty")
     try require(
       try await store.read(view: name, keys: [.string("x")]) == [nil], "a dropped state came back")
+  }
+
+  @Sendable private static func removing(_ store: any OnlineStore) async throws {
+    let layout = ContractView.layout()
+    _ = try await store.prepare(layout)
+    let keys = ["x", "y", "z"]
+    let events = keys.enumerated().map {
+      ContractView.event($1, at: ContractView.base, sequence: Int64($0), a: Double($0))
+    }
+    let future = ContractView.event(
+      "x", at: ContractView.base + 5 * ContractView.minute, sequence: 9, a: 9)
+    try await store.apply([ContractView.write(events + [future], to: layout)], now: now(0))
+    try await store.remove(view: layout.view, keys: [.string("x"), .string("never"), .string("z")])
+    let left = try await store.read(view: layout.view, keys: keys.map { .string($0) })
+    try require(left[0] == nil && left[2] == nil, "a removed key has a state")
+    try require(left[1]?.latest(0, at: now(0).microseconds)?.value == .double(1), "y was lost")
+    try require(try await store.counts()[layout.view] == 1, "a removed key is counted")
+    let again = ContractView.event("z", at: ContractView.base, sequence: 10, a: 10)
+    let new = ContractView.event("w", at: ContractView.base, sequence: 11, a: 11)
+    try await store.apply([ContractView.write([again, new], to: layout)], now: now(10))
+    let states = try await store.read(
+      view: layout.view, keys: ["x", "y", "z", "w"].map { .string($0) })
+    let found = states.map { $0?.latest(0, at: now(10).microseconds)?.value }
+    try require(
+      found == [nil, .double(1), .double(10), .double(11)], "read \(found) for x, y, z, w")
+    let count = states[2]?.partial(
+      ring: 0, slot: 0, layoutSlot: layout.rings[0].slots[0], length: 1_800_000_000,
+      resolution: 60_000_000, at: now(10).microseconds
+    ).count
+    try require(count == 1, "a key that was written again has \(String(describing: count)) events")
   }
 
   @Sendable private static func unknownViews(_ store: any OnlineStore) async throws {

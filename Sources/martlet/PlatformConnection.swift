@@ -67,6 +67,10 @@ struct PlatformConnection: Sendable {
     try await send(.POST, path, .bytes(ByteBuffer(bytes: body.utf8)))
   }
 
+  func delete(_ path: String, _ body: JSON) async throws -> JSON {
+    try await send(.DELETE, path, .bytes(ByteBuffer(bytes: body.utf8)))
+  }
+
   func post(
     _ path: String, body: HTTPClientRequest.Body,
     onLine: (@Sendable (JSON) async throws -> Void)? = nil
@@ -83,10 +87,12 @@ struct PlatformConnection: Sendable {
   }
 
   /// Gives the answer's body to `sink` piece by piece, and returns its headers.
+  @discardableResult
   func download(
-    _ path: String, body: HTTPClientRequest.Body, to sink: (ByteBuffer) async throws -> Void
+    _ path: String, body: HTTPClientRequest.Body? = nil,
+    to sink: (ByteBuffer) async throws -> Void
   ) async throws -> HTTPHeaders {
-    let response = try await execute(.POST, path, body, accept: "*/*")
+    let response = try await execute(body == nil ? .GET : .POST, path, body, accept: "*/*")
     guard response.status.code < 300 else { throw try await failure(response) }
     for try await piece in response.body { try await sink(piece) }
     return response.headers

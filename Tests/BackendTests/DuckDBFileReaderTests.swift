@@ -147,7 +147,7 @@ struct DuckDBFileReaderCSVTests {
     #expect(file.texts("a") == ["1", "3"])
     #expect(file.rejects.map(\.rowNumber) == [2])
     #expect(file.rejects.first?.reason.contains("longer than") == true)
-    #expect(file.rejects.first?.text.utf8.count == Limits.quarantineTextBytes)
+    #expect(file.rejects.first?.text.utf8.count == Limits.lineBytes)
   }
 
   @Test(arguments: [

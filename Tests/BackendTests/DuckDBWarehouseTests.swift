@@ -123,10 +123,11 @@ struct DuckDBWarehouseTests {
     #expect(log["f"]?[0] == .double(1.5))
     #expect(log["f"]?[1] == .null)
     let kept = try await table(
-      warehouse, "SELECT id, reason, created_at FROM quarantine ORDER BY id")
+      warehouse, "SELECT id, reason, status, kind, quarantined_at FROM quarantine ORDER BY id")
     #expect(kept["id"]?.values == .int64([1, 2]))
     #expect(kept["reason"]?.values == .string(["no time", "no JSON"]))
-    #expect(kept["created_at"]?[0] == .timestamp(FixedClock().now))
+    #expect(kept["status"]?.values == .string(["waiting", "waiting"]))
+    #expect(kept["quarantined_at"]?[0] == .timestamp(FixedClock().now))
     let unknown = ColumnBatch(columns: [Column(name: "modle", values: .string(["x"]))])
     let error = await #expect(throws: PlatformError.self) {
       try await warehouse.commit(WarehouseCommit(rows: [("model_logs", unknown)]))

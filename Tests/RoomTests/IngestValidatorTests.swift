@@ -79,7 +79,7 @@ import Testing
     #expect(reasons[2] == "column 'km': 'x' is not a double (a number)")
     #expect(reasons[3] == "column 'km': -5 is below the minimum 0")
     #expect(reasons[4] == "column 'km' is required, but absent or null")
-    #expect(rows.quarantined[3].record.contains(#""plate":"e\"","km":"-5""#))
+    #expect(rows.quarantined[3].record.contains(#""plate":"e\"","km":-5.0"#))
     #expect(rows.faults.count == 5)
   }
 
@@ -168,7 +168,7 @@ import Testing
       rows.quarantined == [
         QuarantinedRecord(
           source: "trips", record: "a,b,c", reason: "not a record: 3 fields instead of 5",
-          position: "file f.csv row 9")
+          kind: .malformed, position: "file f.csv row 9", eventID: "file:0123456789abcdef:9")
       ])
   }
 }

@@ -297,9 +297,9 @@ final class EventTablesInMemory: Warehouse {
         case "created_at": Column(name: "", values: .timestamp(batch.createdAt)).gather(rows)
         case "sequence": Column(name: "", values: .int64(batch.sequences)).gather(rows)
         case "absent": bitmaps(of: batch).gather(rows)
-        case "max(sequence)":
+        case "max(sequence)", "max(s)":
           Column(name: "", type: .int64, [batch.sequences.max().map { .int64($0) } ?? .null])
-        case "max(event_timestamp)":
+        case "max(event_timestamp)", "max(t)":
           Column(
             name: "", type: .timestamp,
             [batch.eventTimestamps.max().map { .timestamp(Timestamp(microseconds: $0)) } ?? .null])

@@ -280,6 +280,7 @@ private struct BrokenStore: OnlineStore {
     throw PlatformError(.storage, "the store is broken")
   }
   func read(view: String, keys: [EntityKey]) async throws -> [EntityState?] { [] }
+  func remove(view: String, keys: [EntityKey]) async throws {}
   func drop(view: String) async throws {}
   func counts() async throws -> [String: Int] { [:] }
 }
@@ -304,6 +305,9 @@ private struct SavesInMemory: SnapshottingOnlineStore {
   }
   func read(view: String, keys: [EntityKey]) async throws -> [EntityState?] {
     try await store.read(view: view, keys: keys)
+  }
+  func remove(view: String, keys: [EntityKey]) async throws {
+    try await store.remove(view: view, keys: keys)
   }
   func drop(view: String) async throws { try await store.drop(view: view) }
   func counts() async throws -> [String: Int] { try await store.counts() }

@@ -9,7 +9,8 @@ extension WholeProgram {
     static let commands: [[String]] = [
       [], ["init"], ["plan"], ["apply"], ["up"], ["status"], ["doctor"], ["config"],
       ["config", "show"], ["ingest"], ["push"], ["quarantine"], ["quarantine", "list"],
-      ["quarantine", "show"], ["features"], ["features", "list"], ["features", "get"],
+      ["quarantine", "show"], ["quarantine", "replay"], ["quarantine", "discard"],
+      ["quarantine", "export"], ["erase"], ["features"], ["features", "list"], ["features", "get"],
       ["features", "history"], ["sql"], ["simulate"], ["train"], ["models"], ["models", "list"],
       ["models", "show"], ["models", "promote"], ["models", "archive"], ["predict"], ["drift"],
       ["jobs"],

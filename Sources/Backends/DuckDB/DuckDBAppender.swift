@@ -47,15 +47,59 @@ final class DuckDBAppender: WarehouseAppender {
     try append(columns, names, count: events.count, to: EventTable.name(for: events.source))
   }
 
-  func append(_ records: [QuarantinedRecord]) throws {
-    try append(
-      [
-        .strings(records.map(\.source)), .strings(records.map(\.record)),
-        .strings(records.map(\.reason)), .strings(records.map(\.position)),
-        .timestamps([Int64](repeating: now.microseconds, count: records.count)),
-      ],
-      ["source", "record", "reason", "position", "created_at"], count: records.count,
-      to: "quarantine")
+  func append(_ records: [QuarantinedRecord], at time: Timestamp?) throws {
+    try noteReasons(records.filter { $0.replayOf != nil })
+    let new = records.filter { $0.replayOf == nil }
+    var columns: [ColumnCells] = [
+      .strings(new.map(\.source)), .strings(new.map(\.record)), .strings(new.map(\.reason)),
+      .strings(new.map(\.kind.rawValue)), .strings(new.map(\.position)),
+      .strings(new.map(\.eventID)),
+      .timestamps([Int64](repeating: (time ?? now).microseconds, count: new.count)),
+    ]
+    var names = ["source", "record", "reason", "kind", "position", "event_id", "quarantined_at"]
+    if new.contains(where: { $0.raw != nil }) {
+      columns.append(.blobs(new.map(\.raw)))
+      names.append("raw")
+    }
+    try append(columns, names, count: new.count, to: "quarantine")
+  }
+
+  /// Gives records that were tried again their new reasons, many in one statement.
+  private func noteReasons(_ records: [QuarantinedRecord]) throws {
+    for start in stride(from: 0, to: records.count, by: Self.rowsAtOnce) {
+      let some = records[start..<min(start + Self.rowsAtOnce, records.count)]
+      let rows = some.map { _ in "(?::BIGINT, ?, ?)" }.joined(separator: ", ")
+      try execute(
+        "UPDATE quarantine SET reason = n.reason, kind = n.kind, attempts = attempts + 1 "
+          + "FROM (VALUES \(rows)) AS n(id, reason, kind) WHERE quarantine.id = n.id",
+        some.flatMap { record -> [Value] in
+          [.int64(record.replayOf ?? 0), .string(record.reason), .string(record.kind.rawValue)]
+        })
+    }
+  }
+
+  private static let rowsAtOnce = 500
+
+  /// Notes that the events of quarantined records are stored.
+  func settle(_ replayed: [Int64], at time: Timestamp?) throws {
+    guard !replayed.isEmpty else { return }
+    try execute(
+      "UPDATE quarantine SET status = 'replayed', settled_at = ?, attempts = attempts + 1 "
+        + "WHERE id IN (\(replayed.map(String.init).joined(separator: ", ")))",
+      [.timestamp(time ?? now)])
+  }
+
+  @discardableResult
+  func execute(_ sql: String, _ parameters: [Value]) throws -> Int {
+    try check()
+    return try connection.execute(sql, parameters)
+  }
+
+  func query(_ sql: String, _ parameters: [Value]) throws -> ColumnBatch {
+    try check()
+    var found = ColumnBatch(columns: [])
+    try connection.stream(sql, parameters) { found.append(contentsOf: $0) }
+    return found
   }
 
   func append(_ batch: ColumnBatch, to table: String) throws {

@@ -47,8 +47,9 @@ final class DuckDBConnection: @unchecked Sendable {
     }
   }
 
-  /// Runs one statement with bound parameters and drops its result.
-  func execute(_ sql: String, _ parameters: [Value] = []) throws {
+  /// Runs one statement with bound parameters and drops its result; returns how many rows it changed.
+  @discardableResult
+  func execute(_ sql: String, _ parameters: [Value] = []) throws -> Int {
     try withStatement(sql) { statement in
       try bind(parameters, to: statement)
       var result = duckdb_result()
@@ -56,6 +57,7 @@ final class DuckDBConnection: @unchecked Sendable {
       if duckdb_execute_prepared(statement, &result) != DuckDBSuccess {
         throw result.error(doing: "Warehouse statement")
       }
+      return Int(duckdb_rows_changed(&result))
     }
   }
 
@@ -115,18 +117,16 @@ final class DuckDBConnection: @unchecked Sendable {
     }
   }
 
-  private func withStatement(
-    _ sql: String, _ body: (duckdb_prepared_statement) throws -> Void
-  )
-    throws
-  {
+  private func withStatement<Output>(
+    _ sql: String, _ body: (duckdb_prepared_statement) throws -> Output
+  ) throws -> Output {
     var statement: duckdb_prepared_statement?
     defer { duckdb_destroy_prepare(&statement) }
     guard duckdb_prepare(try open(), sql, &statement) == DuckDBSuccess, let statement else {
       let message = duckdb_prepare_error(statement).map { String(cString: $0) } ?? "unknown error"
       throw PlatformError.duckDB(DUCKDB_ERROR_BINDER, message, doing: "Query")
     }
-    try body(statement)
+    return try body(statement)
   }
 
   private func bind(_ parameters: [Value], to statement: duckdb_prepared_statement) throws {

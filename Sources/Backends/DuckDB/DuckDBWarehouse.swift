@@ -45,7 +45,7 @@ package struct DuckDBOptions: Sendable, Equatable {
 /// Guarantees beyond the port's: every call runs on a thread of the warehouse, never on the cooperative pool. A cancelled read is interrupted; a
 /// cancelled commit or transaction either never began, or ends before its next append and leaves nothing, or is
 /// stored as a whole. After a failed write the writer is ready for the next one.
-package final class DuckDBWarehouse: FeatureTablePublishing {
+package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse {
   private let database: DuckDBDatabase
   private let writer: BlockingThreads<WarehouseWriter>
   private let readers: BlockingThreads<DuckDBConnection>
@@ -106,7 +106,8 @@ package final class DuckDBWarehouse: FeatureTablePublishing {
       try writer.transaction(check: call.checkCancellation) { appender in
         try writer.advance(commit.advances)
         for batch in commit.events { try appender.append(batch) }
-        try appender.append(commit.quarantined)
+        try appender.append(commit.quarantined, at: commit.at)
+        try appender.settle(commit.replayed, at: commit.at)
         for (table, batch) in commit.rows { try appender.append(batch, to: table) }
       }
     }
@@ -123,8 +124,14 @@ package final class DuckDBWarehouse: FeatureTablePublishing {
   package func execute(_ sql: String, _ parameters: [Value]) async throws {
     try await write(interruptible: true) { writer, call in
       try Self.cancellable(call) {
-        try writer.connection.transaction { try writer.connection.execute(sql, parameters) }
+        try writer.connection.transaction { _ = try writer.connection.execute(sql, parameters) }
       }
+    }
+  }
+
+  package func reclaim() async throws {
+    try await write { writer, _ in
+      try writer.connection.run("CHECKPOINT", doing: "Giving room of the warehouse back")
     }
   }
 

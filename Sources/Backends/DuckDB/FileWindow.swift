@@ -111,9 +111,9 @@ extension UnsafeBufferPointer<UInt8> {
     return String(validating: self, as: UTF8.self) != nil
   }
 
-  /// The text for a quarantined record: repaired where it is not UTF-8, and cut.
-  var quarantineText: String {
-    String(
-      decoding: UnsafeBufferPointer(rebasing: prefix(Limits.quarantineTextBytes)), as: UTF8.self)
+  /// What quarantine keeps of a line: its text, and the bytes where the text had to be repaired.
+  var quarantined: (text: String, raw: [UInt8]?) {
+    let line = UnsafeBufferPointer(rebasing: prefix(Limits.lineBytes))
+    return (String(decoding: line, as: UTF8.self), line.isUTF8 ? nil : Array(line))
   }
 }

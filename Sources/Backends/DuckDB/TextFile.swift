@@ -154,8 +154,9 @@ struct RowCollector {
 
   mutating func reject(_ number: Int64, _ text: UnsafeBufferPointer<UInt8>, _ reason: String) {
     let line = text.last == 10 ? UnsafeBufferPointer(rebasing: text.dropLast()) : text
+    let kept = line.quarantined
     rejects.append(
-      RejectedLine(rowNumber: number, text: line.quarantineText, reason: reason))
+      RejectedLine(rowNumber: number, text: kept.text, raw: kept.raw, reason: reason))
   }
 
   mutating func flush(

@@ -42,6 +42,35 @@ enum WarehouseSchema {
       topic VARCHAR NOT NULL, partition BIGINT NOT NULL, next_offset BIGINT NOT NULL,
       updated_at TIMESTAMP NOT NULL);
     """,
+    // Quarantine with the whole record: `raw` has the bytes where `record` cannot, `event_id` is what a replay stores. The table is
+    // made anew, because DuckDB cannot replay an ALTER of a table with a default of nextval() from its log.
+    """
+    CREATE TABLE earlier_quarantine AS SELECT * FROM quarantine;
+    DROP TABLE quarantine;
+    CREATE TABLE quarantine (
+      id BIGINT DEFAULT nextval('quarantine_ids'), source VARCHAR NOT NULL, record VARCHAR, reason VARCHAR,
+      position VARCHAR, quarantined_at TIMESTAMP NOT NULL, raw BLOB, kind VARCHAR DEFAULT 'other',
+      event_id VARCHAR DEFAULT '', status VARCHAR DEFAULT 'waiting', attempts BIGINT DEFAULT 0,
+      settled_at TIMESTAMP);
+    INSERT INTO quarantine (id, source, record, reason, position, quarantined_at)
+      SELECT id, source, record, reason, position, created_at FROM earlier_quarantine;
+    DROP TABLE earlier_quarantine;
+    """,
+    // How far a source had come when events of it were deleted: what the rest no longer tells.
+    """
+    CREATE TABLE source_marks (
+      source VARCHAR NOT NULL, last_sequence BIGINT NOT NULL, last_stamp TIMESTAMP NOT NULL,
+      newest_event TIMESTAMP NOT NULL);
+    """,
+    // Erased keys, as digests: `filter` is a few bits of a quicker hash, `pending` what is left to do.
+    """
+    CREATE TABLE erasures (
+      id VARCHAR NOT NULL, entity VARCHAR NOT NULL, key_columns VARCHAR NOT NULL, digest VARCHAR NOT NULL,
+      filter BIGINT NOT NULL, erased_at TIMESTAMP NOT NULL, state VARCHAR NOT NULL, pending VARCHAR,
+      receipt VARCHAR NOT NULL);
+    CREATE TABLE erased_events (digest VARCHAR NOT NULL);
+    CREATE TABLE erasure_salt (salt VARCHAR NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

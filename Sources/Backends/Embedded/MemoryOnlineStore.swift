@@ -35,6 +35,11 @@ package final class MemoryOnlineStore: SnapshottingOnlineStore {
     return keys.map { view.state(of: $0) }
   }
 
+  package func remove(view name: String, keys: [EntityKey]) async throws {
+    let view = try view(name)
+    for key in keys { view.remove(key) }
+  }
+
   package func drop(view: String) async throws {
     // The last reference frees every state: outside the lock.
     _ = views.withLock { $0.removeValue(forKey: view) }
@@ -104,6 +109,10 @@ final class MemoryView: Sendable {
 
   func state(of key: EntityKey) -> EntityState? {
     shards[MemoryView.shard(of: key)].table.withLock { $0.state(of: key) }
+  }
+
+  func remove(_ key: EntityKey) {
+    shards[MemoryView.shard(of: key)].table.withLock { $0.remove(key, blank: blank) }
   }
 
   /// Every shard as it is now; a later write copies what it changes.

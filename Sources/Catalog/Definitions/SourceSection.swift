@@ -92,7 +92,7 @@ struct SourceSection {
 
   private func isReserved(_ column: String) -> Bool { NameRules.reservedColumns.contains(column) }
 
-  private typealias ReadColumn = (name: String, type: ColumnType?)
+  typealias ReadColumn = (name: String, type: ColumnType?)
 
   private func columns(_ mapping: MappingReader, eventTime: String?) -> [ReadColumn] {
     guard
@@ -123,43 +123,7 @@ struct SourceSection {
   }
 
   private func checks(_ mapping: MappingReader, _ columns: [ReadColumn]) -> [ColumnCheck] {
-    guard
-      let section = mapping["checks"]?.mapping(of: "checks of \(mapping.noun)", known: nil)
-    else { return [] }
-    return section.entries.compactMap { entry in
-      let name = entry.key.text
-      guard let column = columns.first(where: { $0.name == name }) else {
-        section.report(
-          "'\(name)' in \(section.noun) is not a column"
-            + suggestion(for: name, among: columns.map(\.name)), at: entry.key.place)
-        return nil
-      }
-      let reader = NodeReader(entry.value, "the check of '\(name)'", diagnostics)
-      guard
-        let rules = reader.mapping(
-          of: reader.what, known: ["required", "min", "max"], at: entry.key.place)
-      else { return nil }
-      return check(rules, column)
-    }
-  }
-
-  private func check(_ rules: MappingReader, _ column: ReadColumn) -> ColumnCheck {
-    let low = rules["min"]?.number()
-    let high = rules["max"]?.number()
-    if let bound = low ?? high, let type = column.type, !type.isNumeric {
-      rules.report(
-        "'\(column.name)' is \(type.rawValue); min and max are for int64 and double columns",
-        at: bound.place)
-    }
-    if let low, let high, low.value > high.value {
-      rules.report("'min' is above 'max' in \(rules.noun): no value would pass", at: low.place)
-    }
-    if rules.entries.isEmpty {
-      rules.report("\(rules.noun) checks nothing; give required, min or max")
-    }
-    return ColumnCheck(
-      column: column.name, required: rules["required"]?.boolean()?.value ?? false,
-      min: low?.value, max: high?.value)
+    CheckSection(diagnostics: diagnostics).read(mapping, columns)
   }
 }
 

@@ -213,6 +213,12 @@ extension DefinitionPlan {
             "feature '\(view.name).\(feature.name)' reaches back \(window.length), further than the events "
               + "of source '\(view.source)' are kept (\(retention))")
         }
+        if case .latest(_, let ttl?) = feature.kind, ttl > retention {
+          notes.append(
+            "feature '\(view.name).\(feature.name)' has a ttl of \(ttl), longer than the events of source "
+              + "'\(view.source)' are kept (\(retention)): history has no value from what was dropped"
+          )
+        }
       }
     }
     return notes

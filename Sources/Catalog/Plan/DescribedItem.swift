@@ -27,7 +27,11 @@ struct DescribedItem {
     add("zone", source.zone)
     add("event_id", source.eventID)
     for column in source.columns { add("column \(column.name)", column.type.rawValue) }
-    for check in source.checks { add("check \(check.column)", check.text) }
+    for (column, checks) in Dictionary(grouping: source.checks, by: \.column)
+      .sorted(by: { $0.key < $1.key })
+    {
+      add("check \(column)", checks.map(\.text).joined(separator: "; "))
+    }
     add("transform", source.transform?.description)
     add("kafka", source.kafka.map { "topic \($0.topic)" })
     add("retention", source.retention?.description)
@@ -90,8 +94,12 @@ extension ProjectDefinition {
 
 extension ColumnCheck {
   fileprivate var text: String {
-    [required ? "required" : nil, min.map { "min \($0)" }, max.map { "max \($0)" }]
-      .compactMap { $0 }.joined(separator: ", ")
+    let rules: [String?] = [
+      required ? "required" : nil, min.map { "min \($0)" }, max.map { "max \($0)" },
+      allowed.map { "in \($0.joined(separator: " "))" }, regex.map { "regex \($0)" },
+      unique.map { "unique within \($0)" }, onFail == .quarantine ? nil : onFail.rawValue,
+    ]
+    return rules.compactMap { $0 }.joined(separator: ", ")
   }
 }
 

@@ -21,13 +21,16 @@ package enum FileFormat: String, Sendable, Codable, CaseIterable {
 package struct RejectedLine: Sendable, Equatable {
   /// Counts like `RawRows.rowNumbers`.
   package var rowNumber: Int64
-  /// The line as it is in the file, cut to `Limits.quarantineTextBytes`.
+  /// The line as it is in the file, cut to `Limits.lineBytes`; bytes that are not UTF-8 are replaced.
   package var text: String
+  /// The line's bytes, where `text` is not the same.
+  package var raw: [UInt8]?
   package var reason: String
 
-  package init(rowNumber: Int64, text: String, reason: String) {
+  package init(rowNumber: Int64, text: String, raw: [UInt8]? = nil, reason: String) {
     self.rowNumber = rowNumber
     self.text = text
+    self.raw = raw
     self.reason = reason
   }
 }

@@ -41,6 +41,9 @@ package protocol OnlineStore: Sendable {
   func apply(_ writes: [OnlineWrite], now: Timestamp) async throws
   /// The state of each key, nil for a key that was never written, in the order of `keys`.
   func read(view: String, keys: [EntityKey]) async throws -> [EntityState?]
+  /// Forgets keys of a view, what waits for its time included; a later read is as if they had never been written.
+  /// How far streams were applied stays as it was.
+  func remove(view: String, keys: [EntityKey]) async throws
   /// Forgets a view and all its keys.
   func drop(view: String) async throws
   /// The number of entity keys of each view.

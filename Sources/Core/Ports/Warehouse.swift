@@ -2,17 +2,24 @@
 package struct WarehouseCommit: Sendable {
   package var events: [EventBatch]
   package var quarantined: [QuarantinedRecord]
+  /// Ids of quarantined records whose events are stored now.
+  package var replayed: [Int64]
+  /// When records came to quarantine or left it; nil is the warehouse's own clock.
+  package var at: Timestamp?
   /// Rows for platform tables (`model_logs`, `drift_scores`, `ingested_files`, …) by table name; columns are matched by name.
   package var rows: [(table: String, batch: ColumnBatch)]
   /// How far the events take streams; at most one a partition.
   package var advances: [StreamAdvance]
 
   package init(
-    events: [EventBatch] = [], quarantined: [QuarantinedRecord] = [],
-    rows: [(table: String, batch: ColumnBatch)] = [], advances: [StreamAdvance] = []
+    events: [EventBatch] = [], quarantined: [QuarantinedRecord] = [], replayed: [Int64] = [],
+    at: Timestamp? = nil, rows: [(table: String, batch: ColumnBatch)] = [],
+    advances: [StreamAdvance] = []
   ) {
     self.events = events
     self.quarantined = quarantined
+    self.replayed = replayed
+    self.at = at
     self.rows = rows
     self.advances = advances
   }
@@ -71,6 +78,18 @@ package protocol FeatureTablePublishing: Warehouse {
 /// Appends within one transaction; used on the writer's thread only.
 package protocol WarehouseAppender {
   func append(_ events: EventBatch) throws
-  func append(_ records: [QuarantinedRecord]) throws
+  /// - Parameter time: when they came; nil is the warehouse's own clock.
+  func append(_ records: [QuarantinedRecord], at time: Timestamp?) throws
   func append(_ batch: ColumnBatch, to table: String) throws
+  /// Runs one statement that changes rows; returns how many. It does not see what was appended in the same transaction.
+  @discardableResult
+  func execute(_ sql: String, _ parameters: [Value]) throws -> Int
+  /// The rows of a query on what was committed before the transaction and what its statements changed.
+  func query(_ sql: String, _ parameters: [Value]) throws -> ColumnBatch
+}
+
+/// The ability to give the room of deleted rows back.
+package protocol ReclaimingWarehouse: Warehouse {
+  /// Writes the log into the file and frees the blocks that only deleted rows used.
+  func reclaim() async throws
 }

@@ -89,21 +89,6 @@ package struct ColumnDefinition: Sendable, Equatable, Codable {
   }
 }
 
-/// What a column's value must satisfy; a record that does not goes to quarantine.
-package struct ColumnCheck: Sendable, Equatable, Codable {
-  package var column: String
-  package var required: Bool
-  package var min: Double?
-  package var max: Double?
-
-  package init(column: String, required: Bool = false, min: Double? = nil, max: Double? = nil) {
-    self.column = column
-    self.required = required
-    self.min = min
-    self.max = max
-  }
-}
-
 /// A Python function in a file of the project, written `file.py:function`.
 package struct CodeReference: Sendable, Hashable, Codable, CustomStringConvertible {
   package var file: String

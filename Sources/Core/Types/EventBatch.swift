@@ -28,20 +28,3 @@ package struct EventBatch: Sendable {
 
   package subscript(name: String) -> Column? { columns.first { $0.name == name } }
 }
-
-/// A record that failed validation, kept whole with the reason.
-package struct QuarantinedRecord: Sendable, Equatable {
-  package var source: String
-  /// The record as it came, as JSON or the line's text.
-  package var record: String
-  package var reason: String
-  /// Where it came from: `file NAME row 17`, `push CLIENT sequence 4`.
-  package var position: String
-
-  package init(source: String, record: String, reason: String, position: String) {
-    self.source = source
-    self.record = record
-    self.reason = reason
-    self.position = position
-  }
-}

@@ -9,14 +9,24 @@ package struct MemoryTable: Sendable {
   private var withPending: Set<Int32> = []
   /// When the earliest pending event's time comes.
   private var nextPending = Int64.max
+  /// Places of removed keys, for new ones.
+  private var free: [Int32] = []
 
   package init() {}
 
-  package var count: Int { states.count }
+  package var count: Int { positions.count }
 
   package func state(of key: EntityKey) -> EntityState? {
     guard let position = positions[key] else { return nil }
     return states[Int(position)]
+  }
+
+  /// Forgets a key; `blank` takes the place of its state until another key needs it.
+  package mutating func remove(_ key: EntityKey, blank: EntityState) {
+    guard let position = positions.removeValue(forKey: key) else { return }
+    states[Int(position)] = blank
+    withPending.remove(position)
+    free.append(position)
   }
 
   package mutating func reserve(_ count: Int) {
@@ -101,6 +111,10 @@ extension MemoryTable {
 
   private mutating func place(of key: EntityKey, blank: EntityState) -> Int32 {
     if let position = positions[key] { return position }
+    if let position = free.popLast() {
+      positions[key] = position
+      return position
+    }
     let position = Int32(states.count)
     positions[key] = position
     states.append(blank)

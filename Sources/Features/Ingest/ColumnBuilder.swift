@@ -126,12 +126,18 @@ final class ColumnBuilder {
 
   var isPresent: Bool { presence.last == 0 }
 
-  /// The row's number, for columns of numbers.
-  var number: Double? {
+  /// What the check finds in the row that was begun last.
+  @inline(__always)
+  func fault(_ check: RowCheck) -> RowFault? {
+    guard isPresent else {
+      return check.check.required ? .missing(column: check.check.column) : nil
+    }
+    guard check.looksAtValues else { return nil }
     switch definition.type {
-    case .double: doubles.last
-    case .int64: integers.last.map { Double($0) }
-    default: nil
+    case .double: return doubles.last.flatMap { check.fault($0) }
+    case .int64: return integers.last.flatMap { check.fault($0) }
+    case .string: return strings.last.flatMap { check.fault($0) }
+    case .bool, .timestamp, .array: return nil
     }
   }
 

@@ -8,13 +8,18 @@ struct CommitGroup: Sendable {
   /// In the order of the pushes.
   private(set) var outcomes: [Result<IngestReceipt, any Error>] = []
   private var places: [String: Int] = [:]
-  private var inserted: [(source: String, ids: [EventIDHash])] = []
   private var advances: [StreamAdvance] = []
+  /// Quarantined records whose events are stored now or were before.
+  private(set) var replayed: [Int64] = []
+  private(set) var details: [String: IngestDetails] = [:]
+  private var marks: [(source: String, marks: AdmissionMarks)] = []
+  private let now: Timestamp
 
   init(
     _ pushes: [PendingPush], _ project: ProjectDefinition, _ ledger: inout CommitLedger,
     now: Timestamp
   ) {
+    self.now = now
     outcomes.reserveCapacity(pushes.count)
     for push in pushes {
       do throws(PlatformError) {
@@ -29,8 +34,11 @@ struct CommitGroup: Sendable {
 
   /// What the warehouse is to store, nil where there is nothing.
   var commit: WarehouseCommit? {
-    guard !batches.isEmpty || !quarantined.isEmpty || !advances.isEmpty else { return nil }
-    return WarehouseCommit(events: batches, quarantined: quarantined, advances: merged)
+    guard !batches.isEmpty || !quarantined.isEmpty || !replayed.isEmpty || !advances.isEmpty else {
+      return nil
+    }
+    return WarehouseCommit(
+      events: batches, quarantined: quarantined, replayed: replayed, at: now, advances: merged)
   }
 
   /// The steps, those of one partition as one.
@@ -50,7 +58,7 @@ struct CommitGroup: Sendable {
 
   /// Undoes what the ledger remembers of the group.
   func release(_ ledger: inout CommitLedger) {
-    for (source, ids) in inserted { ledger.release(ids, of: source) }
+    for (source, marks) in marks { ledger.release(marks, of: source) }
     ledger.release(advances)
   }
 
@@ -65,8 +73,9 @@ struct CommitGroup: Sendable {
     rows = try rows.conformed(to: definition)
     guard ledger.take(push.advances) else { throw PlatformError.movedStream(push.advances) }
     advances += push.advances
-    let admission = ledger.admit(rows)
-    if !admission.inserted.isEmpty { inserted.append((name, admission.inserted)) }
+    // Nobody can correct a stream and send it again, so a check stops nothing of it and this does not throw.
+    let admission = try ledger.admit(rows, stops: push.advances.isEmpty)
+    if !admission.marks.isEmpty { marks.append((name, admission.marks)) }
     if let kept = admission.rows {
       if let place = places[name] {
         batches[place].append(kept)
@@ -75,10 +84,14 @@ struct CommitGroup: Sendable {
         batches.append(EventBatch(unstamped: kept))
       }
     }
-    quarantined += rows.quarantined
+    quarantined += admission.quarantined
+    replayed += admission.replayed
+    details[name, default: IngestDetails()].add(admission.details)
     return IngestReceipt(
       accepted: admission.rows?.count ?? 0, duplicates: admission.duplicates,
-      quarantined: rows.quarantined.count, unknownFields: rows.unknownFields)
+      quarantined: admission.quarantined.count, unknownFields: rows.unknownFields,
+      warnings: admission.warnings, refusals: admission.refusals,
+      erased: admission.details.erased)
   }
 }
 

@@ -11,14 +11,8 @@ struct CommitLedger: Sendable {
     /// The last sequence that the online state contains.
     var appliedSequence: Int64
     var ids: EventIDIndex
-  }
-
-  /// Rows that are stored now, and what it takes to undo that.
-  struct Admission: Sendable {
-    /// Nil where every row was a duplicate.
-    var rows: ValidatedRows?
-    var duplicates = 0
-    var inserted: [EventIDHash] = []
+    /// By `UniqueCheck.memory`.
+    var unique: [String: UniqueIndex] = [:]
   }
 
   let seed: EventIDSeed
@@ -26,6 +20,9 @@ struct CommitLedger: Sendable {
   private var lastStamp = Int64.min
   /// Where the stored events of each stream's partition end that this process reads.
   private(set) var streams: [StreamPartition: Int64] = [:]
+  /// Nil where no key was ever erased.
+  private(set) var tombstones: Tombstones?
+  private(set) var knowsTombstones = false
 
   init(seed: EventIDSeed) { self.seed = seed }
 
@@ -46,35 +43,6 @@ struct CommitLedger: Sendable {
     return lastStamp
   }
 
-  /// Leaves out the rows whose id is known, here or earlier in the same rows, and remembers the
-  /// others.
-  mutating func admit(_ rows: ValidatedRows) -> Admission {
-    guard rows.idsCanRepeat else { return Admission(rows: rows.count == 0 ? nil : rows) }
-    var admission = Admission()
-    admission.inserted.reserveCapacity(rows.count)
-    var repeated: [Int] = []
-    let seed = self.seed
-    withEntry(rows.source.name) { entry in
-      for row in 0..<rows.count {
-        let hash = EventIDHash(rows.eventIDs[row], seed: seed)
-        if entry.ids.insert(hash) { admission.inserted.append(hash) } else { repeated.append(row) }
-      }
-    }
-    admission.duplicates = repeated.count
-    if repeated.isEmpty {
-      admission.rows = rows.count == 0 ? nil : rows
-    } else if repeated.count < rows.count {
-      var next = repeated[...]
-      admission.rows = rows.keeping(
-        (0..<rows.count).filter { row in
-          guard next.first == row else { return true }
-          next.removeFirst()
-          return false
-        })
-    }
-    return admission
-  }
-
   /// The next `count` sequences of a source.
   mutating func take(_ count: Int, of source: String) -> ClosedRange<Int64> {
     withEntry(source) { entry in
@@ -84,9 +52,31 @@ struct CommitLedger: Sendable {
     }
   }
 
-  /// Forgets the ids of a commit that failed.
-  mutating func release(_ ids: [EventIDHash], of source: String) {
-    withEntry(source) { entry in for id in ids { entry.ids.remove(id) } }
+  /// Forgets what a commit that failed had remembered.
+  mutating func release(_ marks: AdmissionMarks, of source: String) {
+    withEntry(source) { entry in
+      for id in marks.ids { entry.ids.remove(id) }
+      for mark in marks.unique { entry.unique[mark.memory]?.remove(mark.value, at: mark.time) }
+    }
+  }
+
+  mutating func erased(_ tombstones: Tombstones?) {
+    self.tombstones = tombstones
+    knowsTombstones = true
+  }
+
+  /// The checks of a source whose values are not remembered yet; memories of others are let go, since they would miss
+  /// what comes meanwhile.
+  mutating func unread(_ checks: [UniqueCheck], of source: String) -> [UniqueCheck] {
+    let wanted = Set(checks.map(\.memory))
+    return withEntry(source) { entry in
+      entry.unique = entry.unique.filter { wanted.contains($0.key) }
+      return checks.filter { entry.unique[$0.memory] == nil }
+    }
+  }
+
+  mutating func remember(_ index: UniqueIndex, of check: UniqueCheck, in source: String) {
+    withEntry(source) { $0.unique[check.memory] = index }
   }
 
   /// The online state has everything of the source up to `sequence`.
@@ -116,7 +106,7 @@ struct CommitLedger: Sendable {
   var positions: [String: Int64] { entries.mapValues(\.appliedSequence) }
 
   /// Changes an entry where it stands, without copying its index.
-  private mutating func withEntry<Result>(
+  mutating func withEntry<Result>(
     _ source: String, _ body: (inout Entry) -> Result
   ) -> Result {
     body(&entries[source, default: Entry(lastSequence: 0, appliedSequence: 0, ids: EventIDIndex())])

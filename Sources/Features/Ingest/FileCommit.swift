@@ -7,6 +7,8 @@ struct FileCommit: Sendable {
   var digest: String
   var name: String
   var channel: RowChannel
+  /// Nothing is stored where one record is bad.
+  var strict = false
 }
 
 /// What the committer did with a file.
@@ -15,6 +17,8 @@ struct FileOutcome: Sendable {
   var duplicates = 0
   var quarantined = 0
   var faults: [String: Int] = [:]
+  var warnings: [String: Int] = [:]
+  var details = IngestDetails()
   /// The file had been ingested before; nothing was done.
   var earlier: IngestedFile?
 }
@@ -49,6 +53,7 @@ extension Ingestor {
         IngestReceipt(
           accepted: outcome.accepted, duplicates: outcome.duplicates,
           quarantined: outcome.quarantined))
+      count(file.source.name, outcome.details)
       return outcome
     }
   }
@@ -82,7 +87,7 @@ extension Ingestor {
 private final class FileTransfer: Sendable {
   private struct State {
     var outcome = FileOutcome()
-    var inserted: [[EventIDHash]] = []
+    var marks: [AdmissionMarks] = []
     var kept: [EventBatch] = []
     var keptRows = 0
     var sequences: ClosedRange<Int64>?
@@ -107,15 +112,20 @@ private final class FileTransfer: Sendable {
     let now = ingestor.clock.now
     let stamp = ingestor.ledger.withLock { $0.stamp(now) }
     while let chunk = try file.channel.take() {
-      let (admission, batch) = ingestor.ledger.withLock { ledger in
-        let admission = ledger.admit(chunk)
+      let (admission, batch) = try ingestor.ledger.withLock { ledger in
+        let admission = try ledger.admit(chunk)
         var batch = admission.rows.map { EventBatch(unstamped: $0) }
         batch?.stamp(stamp, &ledger)
         return (admission, batch)
       }
-      let records = note(chunk, admission, batch)
+      let records = note(admission, batch)
+      if file.strict, let bad = admission.quarantined.first {
+        throw PlatformError(
+          .invalidRecord,
+          "'\(file.name)' was refused, nothing of it is stored: \(bad.position): \(bad.reason)")
+      }
       if let batch { try appender.append(batch) }
-      if !records.isEmpty { try appender.append(records) }
+      if !records.isEmpty { try appender.append(records, at: now) }
     }
     let outcome = self.outcome
     let row = IngestedFile(
@@ -129,15 +139,17 @@ private final class FileTransfer: Sendable {
   /// Counts a chunk, keeps its events for the online state, and returns the bad records whose text
   /// is stored.
   private func note(
-    _ chunk: ValidatedRows, _ admission: CommitLedger.Admission, _ batch: EventBatch?
+    _ admission: Admission, _ batch: EventBatch?
   ) -> [QuarantinedRecord] {
     state.withLock { state in
-      if !admission.inserted.isEmpty { state.inserted.append(admission.inserted) }
+      if !admission.marks.isEmpty { state.marks.append(admission.marks) }
       let room = max(0, Limits.quarantinePerFile - state.outcome.quarantined)
       state.outcome.accepted += batch?.count ?? 0
       state.outcome.duplicates += admission.duplicates
-      state.outcome.quarantined += chunk.quarantined.count
-      state.outcome.faults.merge(chunk.faults, uniquingKeysWith: +)
+      state.outcome.quarantined += admission.quarantined.count
+      state.outcome.faults.merge(admission.faults, uniquingKeysWith: +)
+      state.outcome.warnings.merge(admission.warnings, uniquingKeysWith: +)
+      state.outcome.details.add(admission.details)
       if var batch, let first = batch.sequences.first, let last = batch.sequences.last {
         state.sequences = (state.sequences?.lowerBound ?? first)...last
         if stored == nil || state.keptRows < Limits.fileBufferRows {
@@ -147,14 +159,14 @@ private final class FileTransfer: Sendable {
           state.keptRows += batch.count
         }
       }
-      return Array(chunk.quarantined.prefix(room))
+      return Array(admission.quarantined.prefix(room))
     }
   }
 
   func release() {
-    let inserted = state.withLock { $0.inserted }
+    let all = state.withLock { $0.marks }
     ingestor.ledger.withLock { ledger in
-      for ids in inserted { ledger.release(ids, of: file.source.name) }
+      for marks in all { ledger.release(marks, of: file.source.name) }
     }
   }
 

@@ -13,6 +13,10 @@ package struct FileReport: Sendable, Equatable, Codable {
   package var seconds: Double
   /// The most frequent faults.
   package var reasons: [FaultCount]
+  /// What checks with `on_fail: warn` found in stored events.
+  package var warnings: [FaultCount] = []
+  /// Records of erased keys, of which nothing was kept.
+  package var erased = 0
   /// Columns of the source that the file has not.
   package var missingColumns: [String]
   /// Columns of the file that the source has not, or for JSON lines the number of such members.
@@ -126,7 +130,8 @@ package struct FileIngest: Sendable {
     do {
       try await channel.ready()
       outcome = try await ingestor.commit(
-        FileCommit(source: source, digest: digest, name: name, channel: channel))
+        FileCommit(
+          source: source, digest: digest, name: name, channel: channel, strict: strict))
     } catch {
       channel.fail(error)
       _ = try? await summary
@@ -234,6 +239,7 @@ private final class FileReading: Sendable {
       }
       return (rows, state.rows)
     }
+    if let stop = rows.stop { throw stop.error }
     if strictReasons.map({ refusedCount >= $0 }) ?? false { try refuse() }
     if rows.count > 0 || !rows.quarantined.isEmpty { try channel.put(rows) }
     progress(FileProgress(rows: read, fraction: raw.progress))
@@ -285,10 +291,14 @@ extension FileReport {
   fileprivate init(_ outcome: FileOutcome, _ summary: FileSummary, unknownFields: Int) {
     let reasons = outcome.faults.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10)
     self.init(
-      rows: outcome.accepted + outcome.duplicates + outcome.quarantined, accepted: outcome.accepted,
+      rows: outcome.accepted + outcome.duplicates + outcome.quarantined + outcome.details.erased,
+      accepted: outcome.accepted,
       duplicates: outcome.duplicates, quarantined: outcome.quarantined,
       reasons: reasons.map { FaultCount(reason: $0.key, count: $0.value) },
       missingColumns: summary.missingColumns, ignoredColumns: summary.ignoredColumns,
       unknownFields: unknownFields)
+    erased = outcome.details.erased
+    warnings = outcome.warnings.sorted { $0.key < $1.key }
+      .map { FaultCount(reason: $0.key, count: $0.value) }
   }
 }

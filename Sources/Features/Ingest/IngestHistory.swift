@@ -33,6 +33,18 @@ struct IngestHistory: Sendable {
       }
     }
     try await warehouse.stream(
+      "SELECT max(last_sequence) AS sequence, epoch_us(max(last_stamp)) AS stamp FROM source_marks "
+        + "WHERE source = ?", [.string(source)]
+    ) { batch in
+      guard batch.count > 0, case .int64(let sequence) = batch.columns[0][0],
+        case .int64(let stamp) = batch.columns[1][0]
+      else { return }
+      found.withLock { found in
+        found.lastSequence = max(found.lastSequence, sequence)
+        found.lastStamp = max(found.lastStamp, stamp)
+      }
+    }
+    try await warehouse.stream(
       "SELECT event_id FROM \(table) WHERE \(IngestHistory.mayRepeat)", []
     ) { batch in
       guard case .string(let ids) = batch.columns[0].values else { return }
@@ -41,6 +53,33 @@ struct IngestHistory: Sendable {
       }
     }
     return found.withLock { $0 }
+  }
+
+  /// The newest values of a `unique` check, as many as its memory holds.
+  func values(
+    of check: UniqueCheck, in source: String, seed: EventIDSeed
+  ) async throws -> UniqueIndex {
+    let column = EventTable.quoted(check.column)
+    let found = Mutex((index: UniqueIndex(within: check.within), count: 0, oldest: Int64.max))
+    try await warehouse.stream(
+      "SELECT \(column) AS v, event_timestamp AS t FROM \"events_\(source)\" WHERE \(column) IS NOT NULL "
+        + "ORDER BY event_timestamp DESC LIMIT \(Limits.uniqueValues)", []
+    ) { batch in
+      guard case .timestamp(let times) = batch.columns[1].values else { return }
+      found.withLock { found in
+        for row in times.indices {
+          guard let hash = check.hash(batch.columns[0][row], seed: seed) else { continue }
+          found.index.insert(hash, at: times[row])
+          found.oldest = times[row]
+        }
+        found.count += times.count
+      }
+    }
+    return found.withLock { found in
+      // Of the oldest instant that was read some events may have been cut off.
+      if found.count >= Limits.uniqueValues { found.index.begin(at: found.oldest + 1) }
+      return found.index
+    }
   }
 
   /// Ids of files are known by the file's digest, those of Kafka by the stored position, and those of

@@ -11,13 +11,24 @@ package struct IngestReceipt: Sendable, Equatable {
   package var quarantined: Int
   /// Members of records that are no columns of the source.
   package var unknownFields: Int
+  /// What checks with `on_fail: warn` found in stored events, with how often.
+  package var warnings: [String: Int]
+  /// Reasons of the first quarantined records that only storing could find.
+  package var refusals: [String]
+  /// Records of an entity key that was erased after they happened; nothing of them is kept.
+  package var erased: Int
 
-  package init(accepted: Int = 0, duplicates: Int = 0, quarantined: Int = 0, unknownFields: Int = 0)
-  {
+  package init(
+    accepted: Int = 0, duplicates: Int = 0, quarantined: Int = 0, unknownFields: Int = 0,
+    warnings: [String: Int] = [:], refusals: [String] = [], erased: Int = 0
+  ) {
+    self.erased = erased
     self.accepted = accepted
     self.duplicates = duplicates
     self.quarantined = quarantined
     self.unknownFields = unknownFields
+    self.warnings = warnings
+    self.refusals = refusals
   }
 }
 
@@ -90,6 +101,7 @@ package final class Ingestor: Sendable {
   private let totals = Mutex<[String: IngestReceipt]>([:])
   private let pushTime = Ingestor.commitTimer("push")
   private let fileTime = Ingestor.commitTimer("file")
+  private let detailTotals = Mutex<[String: IngestDetails]>([:])
 
   package init(
     warehouse: any Warehouse, applier: any OnlineApplier, definitions: Published<Snapshot>,
@@ -122,6 +134,8 @@ package final class Ingestor: Sendable {
   package func submit(
     _ rows: ValidatedRows, overload: Overload = .wait, advances: [StreamAdvance] = []
   ) async throws -> IngestTicket {
+    // Of a stream the record alone goes to quarantine: refusing it would hold the stream for ever.
+    if advances.isEmpty { try refuseStopped(rows) }
     let push = PendingPush(try await transformed(rows), advances)
     let size = max(1, rows.count + rows.quarantined.count)
     let (offer, sleeper) = shared.withLock { shared in
@@ -188,6 +202,13 @@ package final class Ingestor: Sendable {
 
   /// Per source what has been ingested since the start.
   package var counters: [String: IngestReceipt] { totals.withLock { $0 } }
+
+  /// Per source what else has been counted since the start.
+  package var details: [String: IngestDetails] { detailTotals.withLock { $0 } }
+
+  func count(_ source: String, _ details: IngestDetails) {
+    detailTotals.withLock { $0[source, default: IngestDetails()].add(details) }
+  }
 
   /// Rows that wait for a commit or for room in the queue.
   package var queuedRows: Int {
@@ -299,6 +320,7 @@ package final class Ingestor: Sendable {
       if case .success(let receipt) = outcome { count(push.rows.source.name, receipt) }
       push.receipt.give(outcome)
     }
+    for (source, details) in group.details { count(source, details) }
   }
 
   private func apply(_ batches: [EventBatch], failing pushes: [PendingPush]) async throws {
@@ -375,10 +397,35 @@ extension Ingestor {
     for source in definitions.current.project.sources { try await adopt(source.name) }
   }
 
-  /// Learns what the warehouse has of a source, once.
+  /// Throws where a check with `on_fail: stop` failed, and counts it.
+  func refuseStopped(_ rows: ValidatedRows) throws {
+    guard let stop = rows.stop else { return }
+    var details = IngestDetails()
+    details.checkFailures = rows.checkFailures
+    count(rows.source.name, details)
+    throw stop.error
+  }
+
+  /// Learns which keys were erased.
+  func readTombstones() async throws {
+    let tombstones = try await Tombstones.read(warehouse)
+    ledger.withLock { $0.erased(tombstones) }
+  }
+
+  /// Learns what the warehouse has of a source, once, and of each `unique` check that the source got since.
   func adopt(_ source: String) async throws {
-    guard !ledger.withLock({ $0.knows(source) }) else { return }
-    guard definitions.current.project.source(source) != nil else { return }
+    guard let definition = definitions.current.project.source(source) else { return }
+    if !ledger.withLock({ $0.knowsTombstones }) { try await readTombstones() }
+    if !ledger.withLock({ $0.knows(source) }) { try await learn(source) }
+    let checks = UniqueCheck.of(definition)
+    for check in ledger.withLock({ $0.unread(checks, of: source) }) {
+      let index = try await IngestHistory(warehouse).values(
+        of: check, in: source, seed: ledger.withLock { $0.seed })
+      ledger.withLock { $0.remember(index, of: check, in: source) }
+    }
+  }
+
+  private func learn(_ source: String) async throws {
     let history = try await IngestHistory(warehouse).read(source, seed: ledger.withLock { $0.seed })
     ledger.withLock {
       $0.adopt(

@@ -39,6 +39,11 @@ package struct RecordParser {
   private var faults: [String: Int] = [:]
   private var unknownFields = 0
   private var hasGivenIDs = false
+  private var tally = CheckTally()
+  /// The quarantined records that are read again, one a row.
+  private var replays: [Int64] = []
+  /// The id of the next record that gives none itself.
+  private var knownID: String?
 
   // Of the record at hand.
   private var eventTime: Int64?
@@ -150,6 +155,7 @@ package struct RecordParser {
     var scanner = JSONScanner(bytes)
     let rows = eventTimestamps.count
     let bad = quarantined.count
+    eventID = nil
     do throws(JSONFault) {
       scanner.skipBlanks()
       try record(&scanner, number)
@@ -161,6 +167,7 @@ package struct RecordParser {
         eventTimestamps.removeLast()
         eventIDs.removeLast()
         if source.transform != nil { numbers.removeLast() }
+        if origin == .quarantine { replays.removeLast() }
       }
       if quarantined.count == bad {
         quarantine(.malformed("\(error.message) (byte \(error.offset))"), bytes, number)
@@ -170,13 +177,17 @@ package struct RecordParser {
 
   /// Everything that was read, and an empty parser.
   package mutating func finishRows() -> ValidatedRows {
-    let rows = ValidatedRows(
+    var rows = ValidatedRows(
       source: source, columns: builders.map { $0.finish() }, eventTimestamps: eventTimestamps,
       eventIDs: eventIDs,
       places: source.transform.map { _ in RowPlaces(origin: origin, numbers: numbers) },
       idsCanRepeat: hasGivenIDs || origin.idsCanRepeat,
       quarantined: quarantined,
       faults: faults, unknownFields: unknownFields)
+    rows.replays = replays
+    tally.give(to: &rows)
+    tally = CheckTally()
+    replays = []
     builders = source.columns.map { ColumnBuilder($0, reserving: eventTimestamps.count) }
     eventTimestamps = []
     eventIDs = []
@@ -202,6 +213,7 @@ package struct RecordParser {
   /// An element of an array that is JSON, but no record.
   private mutating func stray(_ scanner: inout JSONScanner, _ number: Int64) throws(JSONFault) {
     let start = scanner.position
+    eventID = nil
     try scanner.skipValue(depth: 1)
     quarantine(
       .malformed(Self.notAnObject), scanner.slice(start..<scanner.position), number)
@@ -226,7 +238,7 @@ package struct RecordParser {
       eventID = givenID
       if fault == nil, let why = eventIDFault(givenID) { fault = .eventIDHeader(why) }
     }
-    if fault == nil { fault = firstViolation() }
+    if fault == nil { fault = firstViolation(number) }
     if let fault {
       for builder in builders { builder.drop() }
       quarantine(fault, scanner.slice(start..<scanner.position), number)
@@ -236,10 +248,22 @@ package struct RecordParser {
       hasGivenIDs = true
       eventIDs.append(eventID)
     } else {
-      eventIDs.append(numbered(idPrefix, number))
+      eventIDs.append(knownID ?? numbered(idPrefix, number))
     }
     eventTimestamps.append(eventTime ?? 0)
     if source.transform != nil { numbers.append(number) }
+    if origin == .quarantine { replays.append(number) }
+  }
+
+  /// Reads a record of the quarantine again.
+  ///
+  /// - Parameters:
+  ///   - id: its number there.
+  ///   - eventID: the id that its event has, unless the record gives one; empty where none was kept.
+  mutating func append(replay bytes: [UInt8], id: Int64, eventID: String) {
+    knownID = eventID.isEmpty ? nil : eventID
+    defer { knownID = nil }
+    bytes.withUnsafeBufferPointer { append(record: $0, number: id) }
   }
 
   private mutating func members(_ scanner: inout JSONScanner) throws(JSONFault) {
@@ -437,43 +461,47 @@ package struct RecordParser {
 
   // MARK: Rules
 
-  private func firstViolation() -> RowFault? {
+  private mutating func firstViolation(_ number: Int64) -> RowFault? {
     if eventTime == nil { return .noEventTime(column: source.eventTime) }
+    var verdict: CheckVerdict?
     for check in checks {
-      let builder = builders[check.index]
-      guard builder.isPresent else {
-        if check.check.required { return .missing(column: check.check.column) }
-        continue
-      }
-      if let number = builder.number, !check.passes(number) {
-        return check.fault(number, shown: shortText(number))
-      }
+      guard let fault = builders[check.index].fault(check) else { continue }
+      if verdict == nil { verdict = CheckVerdict() }
+      verdict?.note(fault, check.check.onFail)
     }
-    return nil
+    guard let verdict else { return nil }
+    tally.add(verdict, position: origin.position(of: number), isKept: verdict.fault == nil)
+    return verdict.fault
   }
 
   /// Puts a record aside that was not even read.
   mutating func refuse(_ bytes: UnsafeBufferPointer<UInt8>, number: Int64, because why: String) {
+    eventID = nil
     quarantine(.malformed(why), bytes, number)
   }
 
   /// The record that was put aside last came like this.
   mutating func restoreLastRefused(_ bytes: UnsafeBufferPointer<UInt8>) {
     guard !quarantined.isEmpty else { return }
-    quarantined[quarantined.count - 1].record = String(
-      decoding: bytes.prefix(Limits.quarantineTextBytes), as: UTF8.self)
+    let text = String(validating: bytes, as: UTF8.self)
+    quarantined[quarantined.count - 1].record = text ?? String(decoding: bytes, as: UTF8.self)
+    quarantined[quarantined.count - 1].raw = text == nil ? Array(bytes) : nil
   }
 
   private mutating func quarantine(
     _ fault: RowFault, _ bytes: UnsafeBufferPointer<UInt8>, _ number: Int64
   ) {
     faults[fault.kind, default: 0] += 1
-    let text = String(
-      decoding: bytes.prefix(Limits.quarantineTextBytes), as: UTF8.self)
+    let text = String(validating: bytes, as: UTF8.self)
+    let isReplay = origin == .quarantine
+    let givenID = (givenID ?? eventID).flatMap { eventIDFault($0) == nil ? $0 : nil }
     quarantined.append(
       QuarantinedRecord(
-        source: source.name, record: text, reason: fault.reason,
-        position: origin.position(of: number)))
+        source: source.name, record: text ?? String(decoding: bytes, as: UTF8.self),
+        raw: text == nil ? Array(bytes) : nil, reason: fault.reason, kind: fault.quarantineKind,
+        position: origin.position(of: number),
+        eventID: givenID ?? knownID ?? numbered(idPrefix, number),
+        replayOf: isReplay ? number : nil))
   }
 }
 

@@ -8,7 +8,10 @@ enum RowFault: Equatable {
   /// `expected` reads as "is not …".
   case wrongType(column: String, value: String, expected: String)
   case withoutZone(column: String, value: String)
-  case outOfRange(column: String, value: String, limit: String)
+  case outOfRange(column: String, value: String, limit: String, isBelow: Bool)
+  case notAllowed(column: String, value: String, allowed: String)
+  case noMatch(column: String, value: String, pattern: String)
+  case notUnique(column: String, value: String, within: Span)
   case eventID(column: String, why: String)
   case array(column: String, value: String, type: ColumnType, ArrayTrouble)
   case eventIDHeader(String)
@@ -24,8 +27,14 @@ enum RowFault: Equatable {
     case .withoutZone(let column, let value):
       "column '\(column)': the time \(cut(value)) has no zone; send it with Z or an offset, or "
         + "declare the source's `zone`"
-    case .outOfRange(let column, let value, let limit):
+    case .outOfRange(let column, let value, let limit, _):
       "column '\(column)': \(cut(value)) is \(limit)"
+    case .notAllowed(let column, let value, let allowed):
+      "column '\(column)': \(cut(value)) is none of \(allowed)"
+    case .noMatch(let column, let value, let pattern):
+      "column '\(column)': \(cut(value)) does not match \(pattern)"
+    case .notUnique(let column, let value, let within):
+      "column '\(column)': \(cut(value)) is in another event less than \(within) away"
     case .eventID(let column, let why): "event id column '\(column)' \(why)"
     case .array(let column, let value, let type, let trouble):
       "column '\(column)': \(cut(value)) \(trouble.text(type))"
@@ -40,8 +49,42 @@ enum RowFault: Equatable {
     case .noEventTime, .missing, .eventID, .eventIDHeader: reason
     case .wrongType(let column, _, let expected): "column '\(column)' is not \(expected)"
     case .withoutZone(let column, _): "column '\(column)': a time without a zone"
-    case .outOfRange(let column, _, let limit): "column '\(column)' is \(limit)"
+    case .outOfRange(let column, _, let limit, _): "column '\(column)' is \(limit)"
     case .array(let column, _, let type, let trouble): "column '\(column)' \(trouble.text(type))"
+    case .notAllowed(let column, _, let allowed): "column '\(column)' is none of \(allowed)"
+    case .noMatch(let column, _, let pattern): "column '\(column)' does not match \(pattern)"
+    case .notUnique(let column, _, let within):
+      "column '\(column)' is in another event less than \(within) away"
+    }
+  }
+
+  var quarantineKind: QuarantineKind {
+    switch self {
+    case .malformed: .malformed
+    case .noEventTime: .noEventTime
+    case .missing: .required
+    case .wrongType: .type
+    case .withoutZone, .array(_, _, _, .timeWithoutZone): .zone
+    case .array: .type
+    case .outOfRange: .range
+    case .notAllowed: .set
+    case .noMatch: .regex
+    case .notUnique: .unique
+    case .eventID, .eventIDHeader: .eventID
+    }
+  }
+
+  /// `column.rule` of the check that found it; nil for faults that no check is asked for.
+  var checkName: String? {
+    switch self {
+    case .missing(let column): "\(column).required"
+    case .outOfRange(let column, _, _, let isBelow): "\(column).\(isBelow ? "min" : "max")"
+    case .notAllowed(let column, _, _): "\(column).in"
+    case .noMatch(let column, _, _): "\(column).regex"
+    case .notUnique(let column, _, _): "\(column).unique"
+    case .malformed, .noEventTime, .wrongType, .withoutZone, .eventID, .array,
+      .eventIDHeader:
+      nil
     }
   }
 
@@ -62,39 +105,6 @@ extension ColumnType {
     case .array(let element, let length):
       "\(rawValue) (an array of \(length.map { "\($0) " } ?? "")\(element.rawValue) elements)"
     }
-  }
-}
-
-/// A check of a source with its column's place.
-struct RowCheck {
-  var index: Int
-  var check: ColumnCheck
-
-  /// The checks of a source that say anything.
-  static func of(_ source: SourceDefinition) -> [RowCheck] {
-    source.checks.compactMap { check in
-      source.columns.firstIndex { $0.name == check.column }.map {
-        RowCheck(index: $0, check: check)
-      }
-    }
-  }
-
-  /// NaN is within no limit: it fails a minimum and a maximum.
-  @inline(__always)
-  func passes(_ number: Double) -> Bool {
-    if let least = check.min, !(number >= least) { return false }
-    if let greatest = check.max, !(number <= greatest) { return false }
-    return true
-  }
-
-  func fault(_ number: Double, shown value: String) -> RowFault {
-    if let least = check.min, !(number >= least) {
-      return .outOfRange(
-        column: check.column, value: value, limit: "below the minimum \(shortText(least))")
-    }
-    return .outOfRange(
-      column: check.column, value: value,
-      limit: "above the maximum \(shortText(check.max ?? .infinity))")
   }
 }
 

@@ -29,17 +29,14 @@ extension ValidatedRows {
     rows.eventTimestamps = good.eventTimestamps
     rows.eventIDs = good.eventIDs
     rows.places = good.places
+    rows.replays = good.replays
     for (row, why) in made.faults.sorted(by: { $0.key < $1.key }) where row < count {
       rows.faults["\(function) failed", default: 0] += 1
-      var record = Array("{".utf8)
-      for column in columns where column.presence(at: row) != .absent {
-        JSON.writeMember(column.name, column[row], into: &record)
-      }
-      record.append(UInt8(ascii: "}"))
       rows.quarantined.append(
         QuarantinedRecord(
-          source: source.name, record: String(decoding: record, as: UTF8.self),
-          reason: "\(function) failed: \(why)", position: position(of: row)))
+          source: source.name, record: RecordText(self, row).text,
+          reason: "\(function) failed: \(why)", kind: .transform, position: position(of: row),
+          eventID: eventIDs[row], replayOf: replays.isEmpty ? nil : replays[row]))
     }
     return rows
   }

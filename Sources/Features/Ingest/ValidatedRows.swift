@@ -16,6 +16,14 @@ package struct ValidatedRows: Sendable {
   package var quarantined: [QuarantinedRecord]
   /// How often each kind of fault occurred.
   package var faults: [String: Int]
+  /// How often each check failed, by `column.rule`, whatever became of the record.
+  package var checkFailures: [String: Int] = [:]
+  /// What checks with `on_fail: warn` found in rows that are kept, with how often.
+  package var warnings: [String: Int] = [:]
+  /// The first record that a check with `on_fail: stop` failed: nothing of these rows is to be stored.
+  package var stop: CheckStop?
+  /// The quarantined record that each row was, where it is a replay; else empty.
+  package var replays: [Int64] = []
   /// Members of records that are no columns of the source.
   package var unknownFields: Int
 
@@ -49,8 +57,9 @@ package struct ValidatedRows: Sendable {
     faults[fault.kind, default: 0] += 1
     quarantined.append(
       QuarantinedRecord(
-        source: source.name, record: line.text, reason: fault.reason,
-        position: origin.position(of: line.rowNumber)))
+        source: source.name, record: line.text, raw: line.raw, reason: fault.reason,
+        kind: fault.quarantineKind, position: origin.position(of: line.rowNumber),
+        eventID: numbered(Array(origin.idPrefix.utf8), line.rowNumber)))
   }
 
   /// The rows of `rows` only, everything else as it is.
@@ -60,6 +69,7 @@ package struct ValidatedRows: Sendable {
     kept.eventTimestamps = rows.map { eventTimestamps[$0] }
     kept.eventIDs = rows.map { eventIDs[$0] }
     if let places { kept.places?.numbers = rows.map { places.numbers[$0] } }
+    if !replays.isEmpty { kept.replays = rows.map { replays[$0] } }
     return kept
   }
 
@@ -111,9 +121,11 @@ package enum RecordOrigin: Sendable, Equatable {
   /// A partition of a topic, whose records are numbered by their offsets. What was stored of it is known by
   /// the position that is stored with it, so that its derived ids need no look-up.
   case kafka(StreamPartition)
+  /// A record of the quarantine that is tried again; it brings its id with it.
+  case quarantine
 
   /// Beginnings of the ids that the platform derives; a given id must not begin so.
-  static let reservedPrefixes = ["push:", "once:", "file:", "kafka:"]
+  static let reservedPrefixes = ["push:", "once:", "file:", "kafka:", "quarantine:"]
 
   /// What a derived id begins with; the record's number follows.
   var idPrefix: String {
@@ -122,11 +134,15 @@ package enum RecordOrigin: Sendable, Equatable {
     case .once(let token): "once:\(token):"
     case .file(_, let digest): "file:\(digest.prefix(16)):"
     case .kafka(let partition): "kafka:\(partition)/"
+    case .quarantine: "quarantine:"
     }
   }
 
   var idsCanRepeat: Bool {
-    if case .push = self { true } else { false }
+    switch self {
+    case .push, .quarantine: true
+    case .once, .file, .kafka: false
+    }
   }
 
   func position(of number: Int64) -> String {
@@ -135,6 +151,7 @@ package enum RecordOrigin: Sendable, Equatable {
     case .once: "push record \(number)"
     case .file(let name, _): "file \(name) row \(number)"
     case .kafka(let partition): "kafka \(partition)/\(number)"
+    case .quarantine: "quarantine record \(number)"
     }
   }
 }

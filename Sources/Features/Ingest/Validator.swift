@@ -18,6 +18,8 @@ package struct Validator {
   private var zone: ZoneOffsets.Reader?
   /// The first fault of each bad row of the batch at hand.
   private var faults: [Int: RowFault] = [:]
+  /// What checks found, by row.
+  private var verdicts: [Int: CheckVerdict] = [:]
 
   package init(source: SourceDefinition, origin: RecordOrigin) {
     self.source = source
@@ -40,6 +42,7 @@ package struct Validator {
   /// converted.
   package mutating func validate(_ raw: RawRows) throws(PlatformError) -> ValidatedRows {
     faults.removeAll(keepingCapacity: true)
+    verdicts.removeAll(keepingCapacity: true)
     let time = try column(ColumnDefinition(name: source.eventTime, type: .timestamp), raw)
     let times = eventTimes(time)
     var columns: [Column] = []
@@ -54,6 +57,7 @@ package struct Validator {
       source: source, columns: columns, eventTimestamps: times, eventIDs: ids.texts,
       places: source.transform.map { _ in RowPlaces(origin: origin, numbers: raw.rowNumbers) },
       idsCanRepeat: ids.areGiven || origin.idsCanRepeat)
+    judge(raw, &rows)
     if !faults.isEmpty {
       let bad = faults
       rows = rows.keeping((0..<raw.count).filter { bad[$0] == nil })
@@ -61,8 +65,9 @@ package struct Validator {
         rows.faults[fault.kind, default: 0] += 1
         rows.quarantined.append(
           QuarantinedRecord(
-            source: source.name, record: recordText(raw, row), reason: fault.reason,
-            position: origin.position(of: raw.rowNumbers[row])))
+            source: source.name, record: RecordText(source, raw, row).text, reason: fault.reason,
+            kind: fault.quarantineKind, position: origin.position(of: raw.rowNumbers[row]),
+            eventID: ids.texts[row]))
       }
     }
     for reject in raw.rejects { rows.reject(reject, origin: origin) }
@@ -287,45 +292,48 @@ package struct Validator {
 
   private mutating func apply(_ check: RowCheck, _ column: Column, _ raw: RawRows) {
     if check.check.required, let presence = column.presence {
-      for row in presence.indices where presence[row] != 0 && faults[row] == nil {
-        note(row, .missing(column: check.check.column))
+      for row in presence.indices where presence[row] != 0 {
+        found(row, .missing(column: check.check.column), check)
       }
     }
-    guard check.check.min != nil || check.check.max != nil else { return }
+    guard check.looksAtValues else { return }
     switch column.values {
-    case .double(let all):
-      for row in all.indices where !check.passes(all[row]) && column.isPresent(row) {
-        note(row, check.fault(all[row], shown: shortText(all[row])))
-      }
-    case .int64(let all):
-      for row in all.indices where !check.passes(Double(all[row])) && column.isPresent(row) {
-        note(row, check.fault(Double(all[row]), shown: String(all[row])))
-      }
-    default: break
+    case .double(let all): look(at: all, of: column, check) { check.fault($0) }
+    case .int64(let all): look(at: all, of: column, check) { check.fault($0) }
+    case .string(let all): look(at: all, of: column, check) { check.fault($0) }
+    case .bool, .timestamp, .list: break
     }
   }
 
-  /// The row as a JSON object of the file's columns.
-  private func recordText(_ raw: RawRows, _ row: Int) -> String {
-    var json = Array("{".utf8)
-    for column in raw.columns {
-      if let broken = raw.brokenLists[column.name]?[row] {
-        if json.count > 1 { json.append(UInt8(ascii: ",")) }
-        JSON.write(column.name, into: &json)
-        json.append(UInt8(ascii: ":"))
-        json.append(contentsOf: broken.utf8)
-      } else {
-        JSON.writeMember(column.name, column[row], into: &json)
-      }
-      if json.count > Limits.quarantineTextBytes { break }
+  @inline(__always)
+  private mutating func look<Cell>(
+    at cells: [Cell], of column: Column, _ check: RowCheck, _ fault: (Cell) -> RowFault?
+  ) {
+    for row in cells.indices {
+      if let fault = fault(cells[row]), column.isPresent(row) { found(row, fault, check) }
     }
-    json.append(UInt8(ascii: "}"))
-    return String(decoding: json, as: UTF8.self)
+  }
+
+  /// Checks judge only rows that could be read.
+  private mutating func found(_ row: Int, _ fault: RowFault, _ check: RowCheck) {
+    guard faults[row] == nil else { return }
+    verdicts[row, default: CheckVerdict()].note(fault, check.check.onFail)
+  }
+
+  /// Counts what the checks found, and keeps out the rows that failed one.
+  private mutating func judge(_ raw: RawRows, _ rows: inout ValidatedRows) {
+    var tally = CheckTally()
+    for (row, verdict) in verdicts.sorted(by: { $0.key < $1.key }) {
+      if let fault = verdict.fault { note(row, fault) }
+      tally.add(
+        verdict, position: origin.position(of: raw.rowNumbers[row]), isKept: faults[row] == nil)
+    }
+    tally.give(to: &rows)
   }
 }
 
 /// The spellings of a bool in CSV files.
-private func bool(of bytes: UnsafeBufferPointer<UInt8>) -> Bool? {
+func bool(of bytes: UnsafeBufferPointer<UInt8>) -> Bool? {
   guard bytes.count <= 5 else { return nil }
   return switch String(decoding: bytes, as: UTF8.self).lowercased() {
   case "true", "t", "1", "yes", "y": true

@@ -44,6 +44,8 @@ package final class OnlineState: StoredEventApplier {
   private let snapshotPath: String
   private let logger: Logger
   private let gate = SerialGate()
+  /// One snapshot is written after the other, so that an older one never takes a newer one's place.
+  private let saving = SerialGate()
   private let state = Mutex(State())
 
   /// - Parameters:
@@ -260,12 +262,70 @@ package final class OnlineState: StoredEventApplier {
     }
   }
 
+  // MARK: Erasing
+
+  /// Rows of a condition on keys; few enough for one statement.
+  private static let keysAtOnce = 500
+
+  /// Removes the states of keys that lost events, by stored view, and makes those anew that have events left.
+  ///
+  /// To be called while no commit is in flight. While it runs, a key that is made anew may read as if it were new.
+  func forget(
+    _ keys: [String: [EntityKey]], of subject: ErasureSubject
+  ) async throws -> (removed: [String: Int], rebuilt: Int) {
+    try await gate.pass {
+      let (layouts, _) = try current()
+      var removed: [String: Int] = [:]
+      var rebuilt = 0
+      for layout in layouts {
+        guard let lost = keys[layout.view] else { continue }
+        if layout.keyColumns == subject.columns {
+          let had = try await store.read(view: layout.view, keys: lost)
+          removed[String(layout.view.prefix { $0 != "@" })] = had.count { $0 != nil }
+        } else {
+          rebuilt += lost.count
+        }
+        for start in stride(from: 0, to: lost.count, by: Self.keysAtOnce) {
+          let some = Array(lost[start..<min(start + Self.keysAtOnce, lost.count)])
+          try await store.remove(view: layout.view, keys: some)
+          try await refill(layout, some)
+        }
+      }
+      return (removed, rebuilt)
+    }
+  }
+
+  private func refill(_ layout: ViewLayout, _ keys: [EntityKey]) async throws {
+    guard let source = visible.current.project.source(layout.source),
+      let last = state.withLock({ $0.applied[layout.source] })
+    else { return }
+    let columns = layout.keyColumns.map(EventTable.quoted).joined(separator: ", ")
+    let row = "(\(layout.keyColumns.map { _ in "?" }.joined(separator: ", ")))"
+    let rows = keys.map { _ in row }.joined(separator: ", ")
+    try await replay.run(
+      source, targets: [WarehouseReplay.Target(layout: layout, after: .min)], through: last,
+      now: clock.now,
+      only: ("(\(columns)) IN (\(rows))", keys.flatMap { $0.parts.map(\.value) }))
+  }
+
   // MARK: Saving
 
   /// Writes a snapshot file, where the store has that ability and something changed since the last; false where not.
   ///
   /// Ingest waits only while the states are captured, not while they are written.
   package func save() async throws -> Bool {
+    try await saving.pass { try await write() }
+  }
+
+  /// Writes a snapshot file even where no event has come since the last: the states have changed otherwise.
+  func saveAnew() async throws {
+    try await saving.pass {
+      state.withLock { $0.saved = nil }
+      _ = try await write()
+    }
+  }
+
+  private func write() async throws -> Bool {
     guard let store = store as? any SnapshottingOnlineStore else { return false }
     let (captured, position, views) = try await gate.pass {
       // Also where the save then fails: what fails is tried again in its turn, not at once.

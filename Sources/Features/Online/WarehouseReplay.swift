@@ -16,11 +16,15 @@ struct WarehouseReplay: Sendable {
   let warehouse: any Warehouse
   let store: any OnlineStore
 
-  /// The greatest sequence of a source and its newest event (microseconds); nil for a source without events.
+  /// The greatest sequence that a source ever had and its newest event (microseconds); nil for a source without events.
   func end(of source: String) async throws -> (sequence: Int64, newestEvent: Int64)? {
     let found = Mutex<(sequence: Int64, newestEvent: Int64)?>(nil)
     try await warehouse.stream(
-      "SELECT max(sequence) AS s, max(event_timestamp) AS t FROM \(table(source))", []
+      """
+      SELECT max(s) AS s, max(t) AS t FROM (
+        SELECT max(sequence) AS s, max(event_timestamp) AS t FROM \(table(source)) UNION ALL
+        SELECT max(last_sequence), max(newest_event) FROM source_marks WHERE source = ?)
+      """, [.string(source)]
     ) { batch in
       guard batch.count > 0, case .int64(let sequence) = batch.columns[0][0],
         case .timestamp(let newest) = batch.columns[1][0]
@@ -31,14 +35,21 @@ struct WarehouseReplay: Sendable {
   }
 
   /// Applies the events of each target's missing range, up to and including `last`; a store that keeps positions notes it.
+  ///
+  /// - Parameter rows: an SQL condition on the source's columns that events must meet besides; positions are then left alone.
   func run(
-    _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp
+    _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp,
+    only rows: (condition: String, parameters: [Value])? = nil
   ) async throws {
     guard let first = targets.map(\.after).min(), first < last else { return }
     let query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
     // A state does not depend on the order of its events, so the rows come in the order that is fastest to read; but a store that
     // tells by the sequence what it has takes them in that order.
-    let sql = query.sql + (store is any PositionedOnlineStore ? " ORDER BY sequence" : "")
+    let positioned = rows == nil ? store as? any PositionedOnlineStore : nil
+    let sql =
+      query.sql + (rows.map { " AND \($0.condition)" } ?? "")
+      + (positioned == nil ? "" : " ORDER BY sequence")
+    let parameters = [.int64(first), .int64(last)] + (rows?.parameters ?? [])
     let (batches, channel) = AsyncStream<EventBatch>.makeStream()
     // Starts at zero and is raised: a semaphore must not end below the value that it was made with.
     let room = DispatchSemaphore(value: 0)
@@ -46,7 +57,7 @@ struct WarehouseReplay: Sendable {
     let isStopped = Atomic<Bool>(false)
     async let reading: Void = {
       defer { channel.finish() }
-      try await warehouse.stream(sql, [.int64(first), .int64(last)]) { batch in
+      try await warehouse.stream(sql, parameters) { batch in
         let events = try query.events(of: batch)
         // Waits on the warehouse's own thread until the store has caught up.
         room.wait()
@@ -55,7 +66,7 @@ struct WarehouseReplay: Sendable {
       }
     }()
     do {
-      try await apply(batches, of: source.name, to: targets, now: now) { room.signal() }
+      try await apply(batches, of: source.name, to: targets, positioned, now: now) { room.signal() }
     } catch {
       // The reader may be waiting for room: it is let go, and sees that it is to stop.
       isStopped.store(true, ordering: .releasing)
@@ -66,15 +77,15 @@ struct WarehouseReplay: Sendable {
     isStopped.store(true, ordering: .releasing)
     room.signal()
     try await reading
-    guard let store = store as? any PositionedOnlineStore else { return }
+    guard let positioned else { return }
     for target in targets {
-      try await store.complete(view: target.layout.view, stream: source.name, through: last)
+      try await positioned.complete(view: target.layout.view, stream: source.name, through: last)
     }
   }
 
   private func apply(
-    _ batches: AsyncStream<EventBatch>, of source: String, to targets: [Target], now: Timestamp,
-    taken: () -> Void
+    _ batches: AsyncStream<EventBatch>, of source: String, to targets: [Target],
+    _ positioned: (any PositionedOnlineStore)?, now: Timestamp, taken: () -> Void
   ) async throws {
     // Views that are complete up to the same position take the same rows.
     let groups = Dictionary(grouping: targets, by: \.after).mapValues { $0.map(\.layout) }
@@ -83,8 +94,8 @@ struct WarehouseReplay: Sendable {
       for (after, layouts) in groups {
         guard let rows = batch.rows(after: after) else { continue }
         let writes = OnlinePipeline.writes(for: rows, layouts: layouts)
-        if let store = store as? any PositionedOnlineStore {
-          try await store.apply(writes, now: now, stream: source)
+        if let positioned {
+          try await positioned.apply(writes, now: now, stream: source)
         } else {
           try await store.apply(writes, now: now)
         }

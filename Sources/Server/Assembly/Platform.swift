@@ -45,6 +45,7 @@ package struct Platform: Sendable {
     let online = OnlineState(
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
+    try await EntityErasure.prepareRestore(warehouse, snapshotPath: data + "/online.snapshot")
     try await online.restore()
     if let warehouse = warehouse as? any FeatureTablePublishing {
       try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
@@ -114,6 +115,9 @@ package struct Platform: Sendable {
       services.openLineage,
       IngestService(services.ingestor),
       Loop("kafka") { [services] in await services.stream?.run() },
+      Loop("upkeep") { [services, configuration, log] in
+        await Self.keepUp(services, every: configuration.retention.interval, log)
+      },
       Loop("online snapshots") { [services, configuration, log] in
         await OnlineSnapshotService(
           state: services.online, interval: configuration.online.snapshotInterval,
@@ -148,6 +152,20 @@ package struct Platform: Sendable {
     { run, news in
       openLineage.record(
         OpenLineageEvents(catalog.changes.current).training(run, news, at: SystemClock().now))
+    }
+  }
+
+  /// Once at the start, for what a crash left unfinished, and then again and again.
+  private static func keepUp(
+    _ services: PlatformServices, every interval: Span, _ log: Logger
+  ) async {
+    while !Task.isCancelled {
+      do {
+        try await services.upkeep()
+      } catch {
+        if !Task.isCancelled { log.error("upkeep failed; it is tried again: \(error)") }
+      }
+      try? await Task.sleep(for: interval.duration)
     }
   }
 

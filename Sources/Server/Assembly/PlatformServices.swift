@@ -14,6 +14,10 @@ struct PushReceipt: Sendable {
   var quarantined: Int
   var unknownFields: Int
   var reasons: [String]
+  /// What checks with `on_fail: warn` found in stored events, with how often.
+  var warnings: [String: Int] = [:]
+  /// Records of erased keys, of which nothing was kept.
+  var erased = 0
 }
 
 /// A history read as a transport asks for it.
@@ -140,7 +144,9 @@ package struct PlatformServices: Sendable {
     let receipt = try await ingestor.ingest(rows, overload: overload)
     return PushReceipt(
       accepted: receipt.accepted, duplicates: receipt.duplicates, quarantined: receipt.quarantined,
-      unknownFields: receipt.unknownFields, reasons: rows.quarantined.prefix(100).map(\.reason))
+      unknownFields: receipt.unknownFields,
+      reasons: Array((rows.quarantined.prefix(100).map(\.reason) + receipt.refusals).prefix(100)),
+      warnings: receipt.warnings, erased: receipt.erased)
   }
 
   /// Who sent records, and the number of their first.
@@ -294,8 +300,8 @@ package struct PlatformServices: Sendable {
       let labels = [("source", source)]
       metrics.setCounter("martlet_ingest_events_total", labels, to: counts.accepted)
       metrics.setCounter("martlet_ingest_duplicates_total", labels, to: counts.duplicates)
-      metrics.setCounter("martlet_quarantined_total", labels, to: counts.quarantined)
     }
+    recordQuarantine()
     let now = clock.now
     for (source, newest) in online.newestEvents {
       metrics.setGauge(

@@ -16,6 +16,8 @@ package struct Configuration: Sendable, Equatable {
   package var blobs = Blobs()
   package var ingest = Ingest()
   package var serving = Serving()
+  package var quarantine = Quarantine()
+  package var retention = Retention()
   package var predictionLog = PredictionLog()
   package var monitoring = Monitoring()
   package var jobs = Jobs()
@@ -100,6 +102,15 @@ package struct Configuration: Sendable, Equatable {
 
   package struct Serving: Sendable, Equatable {
     package var predictTimeout = Span.seconds(30)
+  }
+
+  package struct Quarantine: Sendable, Equatable {
+    package var maxRecords = 1_000_000
+    package var maxAge = Span.days(90)
+  }
+
+  package struct Retention: Sendable, Equatable {
+    package var interval = Span.hours(1)
   }
 
   package struct PredictionLog: Sendable, Equatable {

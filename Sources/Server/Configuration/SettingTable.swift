@@ -122,6 +122,15 @@ extension Setting {
       "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
     ),
     .integer(
+      "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
+      "Records that quarantine keeps; beyond, the oldest are dropped and counted."),
+    .span(
+      "quarantine.max_age", \.quarantine.maxAge,
+      "How long quarantine keeps a record, settled or not."),
+    .span(
+      "retention.interval", \.retention.interval,
+      "How often old events and quarantined records are looked for and dropped."),
+    .integer(
       "prediction_log.buffer_rows", \.predictionLog.bufferRows, 100...10_000_000,
       "Predictions that wait to be logged; when it is full the oldest are dropped and counted."),
     .span(

@@ -27,6 +27,10 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       response.accepted += UInt64(receipt.accepted)
       response.duplicates += UInt64(receipt.duplicates)
       response.quarantined += UInt64(receipt.quarantined)
+      response.erased += UInt64(receipt.erased)
+      for (warning, count) in receipt.warnings {
+        response.warnings[warning, default: 0] += UInt64(count)
+      }
       response.reasons += receipt.reasons.prefix(100 - min(100, response.reasons.count))
     }
     return response

@@ -20,6 +20,8 @@ struct HTTPRouter {
     DefinitionRoutes(services: services).add(to: api)
     FeatureRoutes(services: services).add(to: api)
     IngestRoutes(services: services).add(to: api)
+    QuarantineRoutes(services: services).add(to: api)
+    ErasureRoutes(services: services).add(to: api)
     ModelRoutes(services: services).add(to: api)
     JobRoutes(services: services).add(to: api)
     LineageRoutes(services: services).add(to: api)

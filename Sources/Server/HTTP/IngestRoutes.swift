@@ -77,7 +77,12 @@ extension PushReceipt {
     .object([
       "accepted": .int(Int64(accepted)), "duplicates": .int(Int64(duplicates)),
       "quarantined": .int(Int64(quarantined)), "unknown_fields": .int(Int64(unknownFields)),
+      "erased": .int(Int64(erased)),
       "reasons": .array(reasons.map { .string($0) }),
+      "warnings": .array(
+        warnings.sorted { $0.key < $1.key }.map {
+          .object(["reason": .string($0.key), "count": .int(Int64($0.value))])
+        }),
     ])
   }
 }
@@ -87,9 +92,12 @@ extension FileReport {
     .object([
       "rows": .int(Int64(rows)), "accepted": .int(Int64(accepted)),
       "duplicates": .int(Int64(duplicates)), "quarantined": .int(Int64(quarantined)),
+      "erased": .int(Int64(erased)),
       "already_ingested": .bool(alreadyIngested), "seconds": .double(seconds),
       "reasons": .array(
         reasons.map { .object(["reason": .string($0.reason), "count": .int(Int64($0.count))]) }),
+      "warnings": .array(
+        warnings.map { .object(["reason": .string($0.reason), "count": .int(Int64($0.count))]) }),
       "missing_columns": .array(missingColumns.map { .string($0) }),
       "ignored_columns": .array(ignoredColumns.map { .string($0) }),
     ])

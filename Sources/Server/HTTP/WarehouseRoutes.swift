@@ -2,36 +2,13 @@ import Core
 import Hummingbird
 import Synchronization
 
-/// Read-only looks into the warehouse: quarantine and SQL.
+/// Read-only looks into the warehouse.
 struct WarehouseRoutes {
   let services: PlatformServices
 
   private static let sqlRows = 10_000
 
   func add(to router: RouterGroup<HTTPRouter.Context>) {
-    router.get("quarantine") { request, _ in
-      let source = request.query("source")
-      let rows = try await collect(
-        """
-        SELECT id, source, position, reason, record, created_at FROM quarantine
-        \(source == nil ? "" : "WHERE source = ?") ORDER BY id DESC LIMIT \(try request.limit(default: 50))
-        """, source.map { [.string($0)] } ?? [])
-      return JSONResponse.ok(.object(["records": .array(rows.objects)]))
-    }
-    router.get("quarantine/:id") { _, context in
-      let text = try context.name("id")
-      guard let id = Int64(text) else {
-        throw PlatformError(.invalidArgument, "'\(text)' is not the id of a quarantined record")
-      }
-      let rows = try await collect(
-        "SELECT id, source, position, reason, record, created_at FROM quarantine WHERE id = ?",
-        [.int64(id)])
-      guard let record = rows.objects.first else {
-        throw PlatformError(
-          .notFound, "there is no quarantined record \(id); `martlet quarantine list` shows them")
-      }
-      return JSONResponse.ok(record)
-    }
     router.post("sql") { request, _ in
       guard let sql = try await request.json()["sql"]?.string else {
         throw PlatformError(.invalidArgument, "send {\"sql\": \"SELECT …\"}")
@@ -50,10 +27,6 @@ struct WarehouseRoutes {
     var names: [String] = []
     var rows: [[JSON]] = []
     var isCut = false
-
-    var objects: [JSON] {
-      rows.map { row in .object(zip(names, row).map { JSON.Member($0, $1) }) }
-    }
   }
 
   private struct Enough: Error {}

@@ -6,7 +6,21 @@ package enum MetricCatalog {
     "martlet_ingest_events_total": "Events that were stored, by source.",
     "martlet_ingest_duplicates_total":
       "Events that were stored before and so were not stored again.",
-    "martlet_quarantined_total": "Records that failed validation and were kept aside, by source.",
+    "martlet_quarantined_total":
+      "Records that failed validation and were kept aside, by source and kind of reason.",
+    "martlet_quarantine_replayed_total":
+      "Quarantined records whose events are stored now, by source.",
+    "martlet_quarantine_dropped_total":
+      "Quarantined records that retention dropped, by why: age or number.",
+    "martlet_retention_dropped_events_total":
+      "Events older than their source keeps them that were dropped, by source.",
+    "martlet_ingest_erased_total":
+      "Records of erased entity keys that came again and were not kept, by source.",
+    "martlet_quarantine_records": "Records in quarantine by status, as of the last upkeep.",
+    "martlet_check_failures_total":
+      "Records that failed a check, by source and check, whatever became of them.",
+    "martlet_check_unknown_total":
+      "Values that a uniqueness check could not judge: too far before what it remembers.",
     "martlet_ingest_commit_seconds":
       "Time of a commit of pushes or of a file, until its events are stored and readable online.",
     "martlet_ingest_queue_rows": "Rows that wait for the next commit.",

@@ -57,8 +57,11 @@ struct IngestCommand: AsyncParsableCommand {
     var text =
       "\(file): \(count("rows")) rows, \(count("accepted")) stored, \(count("duplicates")) known already, "
       + "\(count("quarantined")) in quarantine (\(Terminal.grouped(rate)) rows/s)"
-    for reason in (answer["reasons"]?.array ?? []).prefix(5) {
-      text += "\n  \(reason["count"]?.int ?? 1) × \(reason["reason"]?.string ?? reason.text)"
+    for (key, mark) in [("reasons", ""), ("warnings", "warning: ")] {
+      for reason in (answer[key]?.array ?? []).prefix(5) {
+        text +=
+          "\n  \(mark)\(reason["count"]?.int ?? 1) × \(reason["reason"]?.string ?? reason.text)"
+      }
     }
     return text
   }
@@ -108,6 +111,7 @@ struct PushCommand: AsyncParsableCommand {
       var duplicates: Int64 = 0
       var quarantined: Int64 = 0
       var reasons: [String] = []
+      var warnings: [String: Int64] = [:]
       var lines: [String] = []
       func send() async throws {
         let answer = try await platform.push(lines, to: source)
@@ -115,6 +119,9 @@ struct PushCommand: AsyncParsableCommand {
         duplicates += answer["duplicates"]?.int ?? 0
         quarantined += answer["quarantined"]?.int ?? 0
         reasons += (answer["reasons"]?.array ?? []).compactMap(\.string)
+        for warning in answer["warnings"]?.array ?? [] {
+          warnings[warning["reason"]?.string ?? "", default: 0] += warning["count"]?.int ?? 0
+        }
         lines.removeAll()
       }
       while let line = readLine() {
@@ -128,62 +135,17 @@ struct PushCommand: AsyncParsableCommand {
             "accepted": .int(accepted), "duplicates": .int(duplicates),
             "quarantined": .int(quarantined),
             "reasons": .array(reasons.prefix(100).map { .string($0) }),
+            "warnings": .array(
+              warnings.sorted { $0.key < $1.key }.map {
+                .object(["reason": .string($0.key), "count": .int($0.value)])
+              }),
           ]).text)
         return
       }
       print("\(accepted) stored, \(duplicates) known already, \(quarantined) in quarantine")
       for reason in reasons.prefix(5) { print("  \(reason)") }
-    }
-  }
-}
-
-struct QuarantineCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "quarantine", abstract: "Records that failed validation, with the reason.",
-    discussion: "EXAMPLE\n  martlet quarantine list --source events",
-    subcommands: [List.self, Show.self], defaultSubcommand: List.self)
-
-  struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "List the newest ones.",
-      discussion: "EXAMPLE\n  martlet quarantine list --source events")
-    @OptionGroup var options: CommonOptions
-    @Option(help: "Only of this source.") var source: String?
-    @Option(help: "At most so many.") var limit = 20
-
-    func run() async throws {
-      var query = "limit=\(limit)"
-      if let source { query += "&source=\(source.urlEscaped)" }
-      let answer = try await PlatformConnection.with(options) { [query] in
-        try await $0.get("/api/v1/quarantine?\(query)")
-      }
-      if options.json { return print(answer.text) }
-      let rows = (answer["records"]?.array ?? []).map { record in
-        [
-          record["id"]?.text ?? "", record["source"]?.string ?? "",
-          record["position"]?.string ?? "",
-          record["reason"]?.string ?? "",
-        ]
-      }
-      print(
-        rows.isEmpty
-          ? "quarantine is empty" : Terminal.table(["id", "source", "position", "reason"], rows))
-    }
-  }
-
-  struct Show: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "Show one with its text.", discussion: "EXAMPLE\n  martlet quarantine show 7")
-    @OptionGroup var options: CommonOptions
-    @Argument(help: "Its id.") var id: Int
-
-    func run() async throws {
-      let answer = try await PlatformConnection.with(options) {
-        try await $0.get("/api/v1/quarantine/\(id)")
-      }
-      if options.json { return print(answer.text) }
-      for key in ["source", "position", "created_at", "reason", "record"] {
-        print("\(key): \(answer[key]?.string ?? "")")
+      for (warning, count) in warnings.sorted(by: { $0.key < $1.key }) {
+        print("  warning: \(count) × \(warning)")
       }
     }
   }

@@ -166,6 +166,24 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     }
   }
 
+  package func remove(view name: String, keys forgotten: [EntityKey]) async throws {
+    let view = try view(name)
+    if forgotten.isEmpty { return }
+    let names = forgotten.map { keys.entity($0, prefix: view.prefix, types: view.layout.keyTypes) }
+    let requests = names.map { RedisRequest([Array("UNLINK".utf8), $0], key: $0) }
+    // What another process is about to write of these keys it made from states that are gone: it reads again.
+    try await view.gate.pass {
+      view.cache.withLock { cache in
+        for key in forgotten { _ = cache.take(key) }
+      }
+      try await patiently("forget keys of view '\(name)'") {
+        for reply in try await self.router.send(requests, lane: .writes) {
+          _ = try reply.unlessError()
+        }
+      }
+    }
+  }
+
   private func checkedView(of write: OnlineWrite) throws -> RedisView {
     let view = try view(write.view)
     guard write.latest.count == view.layout.latestColumns.count,

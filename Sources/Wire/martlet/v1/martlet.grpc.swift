@@ -88,13 +88,69 @@ package enum Martlet_V1_FeatureStore: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ListQuarantine" metadata.
+        package enum ListQuarantine: Sendable {
+            /// Request type for "ListQuarantine".
+            package typealias Input = Martlet_V1_QuarantineFilter
+            /// Response type for "ListQuarantine".
+            package typealias Output = Martlet_V1_ListQuarantineResponse
+            /// Descriptor for "ListQuarantine".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "ListQuarantine",
+                type: .unary
+            )
+        }
+        /// Namespace for "ReplayQuarantine" metadata.
+        package enum ReplayQuarantine: Sendable {
+            /// Request type for "ReplayQuarantine".
+            package typealias Input = Martlet_V1_ReplayQuarantineRequest
+            /// Response type for "ReplayQuarantine".
+            package typealias Output = Martlet_V1_ReplayQuarantineResponse
+            /// Descriptor for "ReplayQuarantine".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "ReplayQuarantine",
+                type: .unary
+            )
+        }
+        /// Namespace for "DiscardQuarantine" metadata.
+        package enum DiscardQuarantine: Sendable {
+            /// Request type for "DiscardQuarantine".
+            package typealias Input = Martlet_V1_QuarantineFilter
+            /// Response type for "DiscardQuarantine".
+            package typealias Output = Martlet_V1_DiscardQuarantineResponse
+            /// Descriptor for "DiscardQuarantine".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "DiscardQuarantine",
+                type: .unary
+            )
+        }
+        /// Namespace for "Erase" metadata.
+        package enum Erase: Sendable {
+            /// Request type for "Erase".
+            package typealias Input = Martlet_V1_EraseRequest
+            /// Response type for "Erase".
+            package typealias Output = Martlet_V1_EraseResponse
+            /// Descriptor for "Erase".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "Erase",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "martlet.v1.FeatureStore" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Push.descriptor,
             UploadFile.descriptor,
             GetOnline.descriptor,
             GetHistory.descriptor,
-            Lineage.descriptor
+            Lineage.descriptor,
+            ListQuarantine.descriptor,
+            ReplayQuarantine.descriptor,
+            DiscardQuarantine.descriptor,
+            Erase.descriptor
         ]
     }
 }
@@ -210,6 +266,78 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_LineageRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_LineageResponse>
+
+        /// Handle the "ListQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Records that failed validation, newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_QuarantineFilter` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ListQuarantineResponse` messages.
+        func listQuarantine(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_QuarantineFilter>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListQuarantineResponse>
+
+        /// Handle the "ReplayQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Corrects records and ingests them again, each with the id that it had.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ReplayQuarantineRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ReplayQuarantineResponse` messages.
+        func replayQuarantine(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ReplayQuarantineRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ReplayQuarantineResponse>
+
+        /// Handle the "DiscardQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives waiting records up.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_QuarantineFilter` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_DiscardQuarantineResponse` messages.
+        func discardQuarantine(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_QuarantineFilter>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_DiscardQuarantineResponse>
+
+        /// Handle the "Erase" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Removes one entity key from everything that is kept, for good.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_EraseRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_EraseResponse` messages.
+        func erase(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_EraseRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_EraseResponse>
     }
 
     /// Service protocol for the "martlet.v1.FeatureStore" service.
@@ -309,6 +437,78 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.ServerRequest<Martlet_V1_LineageRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_LineageResponse>
+
+        /// Handle the "ListQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Records that failed validation, newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ListQuarantineResponse` message.
+        func listQuarantine(
+            request: GRPCCore.ServerRequest<Martlet_V1_QuarantineFilter>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListQuarantineResponse>
+
+        /// Handle the "ReplayQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Corrects records and ingests them again, each with the id that it had.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ReplayQuarantineRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ReplayQuarantineResponse` message.
+        func replayQuarantine(
+            request: GRPCCore.ServerRequest<Martlet_V1_ReplayQuarantineRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ReplayQuarantineResponse>
+
+        /// Handle the "DiscardQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives waiting records up.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_DiscardQuarantineResponse` message.
+        func discardQuarantine(
+            request: GRPCCore.ServerRequest<Martlet_V1_QuarantineFilter>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_DiscardQuarantineResponse>
+
+        /// Handle the "Erase" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Removes one entity key from everything that is kept, for good.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_EraseRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_EraseResponse` message.
+        func erase(
+            request: GRPCCore.ServerRequest<Martlet_V1_EraseRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_EraseResponse>
     }
 
     /// Simple service protocol for the "martlet.v1.FeatureStore" service.
@@ -407,6 +607,78 @@ extension Martlet_V1_FeatureStore {
             request: Martlet_V1_LineageRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_LineageResponse
+
+        /// Handle the "ListQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Records that failed validation, newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_QuarantineFilter` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ListQuarantineResponse` to respond with.
+        func listQuarantine(
+            request: Martlet_V1_QuarantineFilter,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ListQuarantineResponse
+
+        /// Handle the "ReplayQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Corrects records and ingests them again, each with the id that it had.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ReplayQuarantineRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ReplayQuarantineResponse` to respond with.
+        func replayQuarantine(
+            request: Martlet_V1_ReplayQuarantineRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ReplayQuarantineResponse
+
+        /// Handle the "DiscardQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives waiting records up.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_QuarantineFilter` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_DiscardQuarantineResponse` to respond with.
+        func discardQuarantine(
+            request: Martlet_V1_QuarantineFilter,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_DiscardQuarantineResponse
+
+        /// Handle the "Erase" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Removes one entity key from everything that is kept, for good.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_EraseRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_EraseResponse` to respond with.
+        func erase(
+            request: Martlet_V1_EraseRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_EraseResponse
     }
 }
 
@@ -469,6 +741,50 @@ extension Martlet_V1_FeatureStore.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.ListQuarantine.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_QuarantineFilter>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListQuarantineResponse>(),
+            handler: { request, context in
+                try await self.listQuarantine(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.ReplayQuarantine.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ReplayQuarantineRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ReplayQuarantineResponse>(),
+            handler: { request, context in
+                try await self.replayQuarantine(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.DiscardQuarantine.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_QuarantineFilter>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_DiscardQuarantineResponse>(),
+            handler: { request, context in
+                try await self.discardQuarantine(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.Erase.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_EraseRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_EraseResponse>(),
+            handler: { request, context in
+                try await self.erase(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -524,6 +840,50 @@ extension Martlet_V1_FeatureStore.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_LineageResponse> {
         let response = try await self.lineage(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func listQuarantine(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_QuarantineFilter>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListQuarantineResponse> {
+        let response = try await self.listQuarantine(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func replayQuarantine(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ReplayQuarantineRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ReplayQuarantineResponse> {
+        let response = try await self.replayQuarantine(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func discardQuarantine(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_QuarantineFilter>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_DiscardQuarantineResponse> {
+        let response = try await self.discardQuarantine(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func erase(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_EraseRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_EraseResponse> {
+        let response = try await self.erase(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -596,6 +956,58 @@ extension Martlet_V1_FeatureStore.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_LineageResponse> {
         return GRPCCore.ServerResponse<Martlet_V1_LineageResponse>(
             message: try await self.lineage(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func listQuarantine(
+        request: GRPCCore.ServerRequest<Martlet_V1_QuarantineFilter>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListQuarantineResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ListQuarantineResponse>(
+            message: try await self.listQuarantine(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func replayQuarantine(
+        request: GRPCCore.ServerRequest<Martlet_V1_ReplayQuarantineRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ReplayQuarantineResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ReplayQuarantineResponse>(
+            message: try await self.replayQuarantine(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func discardQuarantine(
+        request: GRPCCore.ServerRequest<Martlet_V1_QuarantineFilter>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_DiscardQuarantineResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_DiscardQuarantineResponse>(
+            message: try await self.discardQuarantine(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func erase(
+        request: GRPCCore.ServerRequest<Martlet_V1_EraseRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_EraseResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_EraseResponse>(
+            message: try await self.erase(
                 request: request.message,
                 context: context
             ),
@@ -726,6 +1138,98 @@ extension Martlet_V1_FeatureStore {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_LineageResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_LineageResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Records that failed validation, newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+        ///   - serializer: A serializer for `Martlet_V1_QuarantineFilter` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListQuarantineResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listQuarantine<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_QuarantineFilter>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListQuarantineResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListQuarantineResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ReplayQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Corrects records and ingests them again, each with the id that it had.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ReplayQuarantineRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ReplayQuarantineRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ReplayQuarantineResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func replayQuarantine<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ReplayQuarantineRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ReplayQuarantineRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ReplayQuarantineResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ReplayQuarantineResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "DiscardQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives waiting records up.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+        ///   - serializer: A serializer for `Martlet_V1_QuarantineFilter` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_DiscardQuarantineResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func discardQuarantine<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_QuarantineFilter>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_DiscardQuarantineResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DiscardQuarantineResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Erase" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Removes one entity key from everything that is kept, for good.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_EraseRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_EraseRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_EraseResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func erase<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_EraseRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_EraseRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_EraseResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_EraseResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -912,6 +1416,142 @@ extension Martlet_V1_FeatureStore {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "ListQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Records that failed validation, newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+        ///   - serializer: A serializer for `Martlet_V1_QuarantineFilter` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListQuarantineResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func listQuarantine<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_QuarantineFilter>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListQuarantineResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListQuarantineResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.ListQuarantine.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ReplayQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Corrects records and ingests them again, each with the id that it had.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ReplayQuarantineRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ReplayQuarantineRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ReplayQuarantineResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func replayQuarantine<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ReplayQuarantineRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ReplayQuarantineRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ReplayQuarantineResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ReplayQuarantineResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.ReplayQuarantine.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "DiscardQuarantine" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives waiting records up.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+        ///   - serializer: A serializer for `Martlet_V1_QuarantineFilter` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_DiscardQuarantineResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func discardQuarantine<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_QuarantineFilter>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_DiscardQuarantineResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DiscardQuarantineResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.DiscardQuarantine.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Erase" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Removes one entity key from everything that is kept, for good.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_EraseRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_EraseRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_EraseResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func erase<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_EraseRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_EraseRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_EraseResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_EraseResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.Erase.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -1056,6 +1696,122 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_LineageRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_LineageResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListQuarantine" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Records that failed validation, newest first.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listQuarantine<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListQuarantineResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.listQuarantine(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_QuarantineFilter>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListQuarantineResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReplayQuarantine" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Corrects records and ingests them again, each with the id that it had.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ReplayQuarantineRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func replayQuarantine<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ReplayQuarantineRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ReplayQuarantineResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.replayQuarantine(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ReplayQuarantineRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ReplayQuarantineResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DiscardQuarantine" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Gives waiting records up.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_QuarantineFilter` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func discardQuarantine<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DiscardQuarantineResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.discardQuarantine(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_QuarantineFilter>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_DiscardQuarantineResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Erase" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Removes one entity key from everything that is kept, for good.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_EraseRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func erase<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_EraseRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_EraseResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.erase(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_EraseRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_EraseResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1224,6 +1980,138 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             metadata: metadata
         )
         return try await self.lineage(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListQuarantine" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Records that failed validation, newest first.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listQuarantine<Result>(
+        _ message: Martlet_V1_QuarantineFilter,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListQuarantineResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listQuarantine(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReplayQuarantine" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Corrects records and ingests them again, each with the id that it had.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func replayQuarantine<Result>(
+        _ message: Martlet_V1_ReplayQuarantineRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ReplayQuarantineResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ReplayQuarantineRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.replayQuarantine(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DiscardQuarantine" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Gives waiting records up.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func discardQuarantine<Result>(
+        _ message: Martlet_V1_QuarantineFilter,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DiscardQuarantineResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_QuarantineFilter>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.discardQuarantine(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Erase" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Removes one entity key from everything that is kept, for good.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func erase<Result>(
+        _ message: Martlet_V1_EraseRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_EraseResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_EraseRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.erase(
             request: request,
             options: options,
             onResponse: handleResponse
