@@ -111,6 +111,7 @@ private final class FileTransfer: Sendable {
   func store(on appender: any WarehouseAppender) throws {
     let now = ingestor.clock.now
     let stamp = ingestor.ledger.withLock { $0.stamp(now) }
+    var refused: [QuarantinedRecord] = []
     while let chunk = try file.channel.take() {
       let (admission, batch) = try ingestor.ledger.withLock { ledger in
         let admission = try ledger.admit(chunk)
@@ -119,14 +120,12 @@ private final class FileTransfer: Sendable {
         return (admission, batch)
       }
       let records = note(admission, batch)
-      if file.strict, let bad = admission.quarantined.first {
-        throw PlatformError(
-          .invalidRecord,
-          "'\(file.name)' was refused, nothing of it is stored: \(bad.position): \(bad.reason)")
-      }
+      if file.strict { refused += records.prefix(FileIngest.strictReasons - refused.count) }
       if let batch { try appender.append(batch) }
       if !records.isEmpty { try appender.append(records, at: now) }
     }
+    // The reader refuses what it sees itself, before the channel ends: what is left here are repeated values.
+    if !refused.isEmpty { throw FileIngest.refusal(of: file.name, refused) }
     let outcome = self.outcome
     let row = IngestedFile(
       rows: outcome.accepted, quarantined: outcome.quarantined, duplicates: outcome.duplicates)

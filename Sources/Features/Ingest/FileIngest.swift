@@ -71,7 +71,8 @@ package struct FileProgress: Sendable, Equatable {
 /// validating run beside storing; at most `bufferRows` rows wait between them, and the warehouse's
 /// transaction begins when that many have been read (of Parquet fewer) or the file ends.
 package struct FileIngest: Sendable {
-  private static let strictReasons = 20
+  /// Bad records that a strict refusal lists.
+  static let strictReasons = 20
   /// Rows of a Parquet file after which storing begins.
   private static let parquetRows = 131_072
   /// Rows that wait for a transform.
@@ -253,9 +254,14 @@ private final class FileReading: Sendable {
   private var refusedCount: Int { state.withLock { $0.refused.count } }
 
   private func refuse() throws {
-    let refused = state.withLock { $0.refused }
+    throw FileIngest.refusal(of: name, state.withLock { $0.refused })
+  }
+}
+
+extension FileIngest {
+  static func refusal(of name: String, _ refused: [QuarantinedRecord]) -> PlatformError {
     let lines = refused.map { "  \($0.position): \($0.reason)" }.joined(separator: "\n")
-    throw PlatformError(
+    return PlatformError(
       .invalidRecord,
       "'\(name)' was refused, nothing of it is stored: "
         + "\(refused.count)\(refused.count == strictReasons ? " or more" : "") bad "

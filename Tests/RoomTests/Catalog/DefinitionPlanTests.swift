@@ -153,11 +153,12 @@ struct DefinitionPlanTests {
     #expect(plan.backfills.count == 7)
   }
 
-  @Test("windows longer than the retention are noted")
+  @Test("windows and ttl longer than the retention are noted")
   func retention() throws {
     let plan = try plan([:], ("retention: 365d", "retention: 7d"))
-    #expect(plan.notes.count == 1)
-    #expect(plan.notes.first?.contains("largest_30d") == true)
+    #expect(plan.notes.count == 2)
+    #expect(plan.notes.contains { $0.contains("largest_30d") })
+    #expect(plan.notes.contains { $0.contains("ttl") })
   }
 
   @Test("a plan survives its JSON form")
