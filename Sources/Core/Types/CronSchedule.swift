@@ -35,6 +35,11 @@ package struct CronSchedule: Sendable, Equatable {
     weekdays = Set(raw.map { $0 % 7 })
     dayIsAny = fields[2].hasPrefix("*")
     weekdayIsAny = fields[4].hasPrefix("*")
+    if next(after: Timestamp(microseconds: 0), in: .gmt) == nil {
+      throw PlatformError(
+        .invalidArgument,
+        "the schedule '\(text)' never comes: none of its months has day \(fields[2])")
+    }
   }
 
   private static func field(
@@ -77,12 +82,12 @@ package struct CronSchedule: Sendable, Equatable {
     return found
   }
 
-  /// The first time after `time` that the schedule names, nil where there is none within four years (30 February).
+  /// The first time after `time` that the schedule names, nil where a change of clocks leaves out all of eight years.
   package func next(after time: Timestamp, in zone: TimeZone) -> Timestamp? {
     let offset = Int64(
       zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(time.microseconds) / 1e6)))
     var day = Timestamp(microseconds: time.microseconds + offset * 1_000_000).splitDays.days
-    for _ in 0..<(4 * 366 + 1) {
+    for _ in 0...(8 * 366) {
       if matches(day: day) {
         for hour in hours.sorted() {
           for minute in minutes.sorted() {
