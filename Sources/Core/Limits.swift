@@ -32,6 +32,8 @@ package enum Limits {
   package static let frameBytes = 256 << 20
   /// Elements of one value of an array type without a length.
   package static let arrayElements = 65_536
+  /// Values that a `last_k` keeps for each key, and for each tile of its window.
+  package static let lastValues = 1_000
   /// Elements of an array type with a length; DuckDB keeps room for 2,048 such values in every chunk.
   package static let fixedArrayElements = 8_192
   /// Characters of an expression in a definition.

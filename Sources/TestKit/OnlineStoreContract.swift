@@ -90,14 +90,15 @@ package enum ContractView {
         ColumnDefinition(name: "b", type: .string),
       ])
     func window(
-      _ function: AggregateFunction, _ column: String?, _ length: Span, _ resolution: Span
+      _ function: AggregateFunction, _ column: String?, _ length: Span, _ resolution: Span,
+      limit: Int? = nil
     )
       -> FeatureKind
     {
       .window(
         WindowDefinition(
           function: function, column: column, length: length, resolution: resolution,
-          parameter: function == .quantile ? 0.5 : nil))
+          parameter: function == .quantile ? 0.5 : nil, limit: limit))
     }
     let kinds: [(String, FeatureKind)] = [
       ("last_a", .latest(column: "a", ttl: nil)), ("last_b", .latest(column: "b", ttl: nil)),
@@ -108,6 +109,8 @@ package enum ContractView {
       ("stddev_30m", window(.stddev, "a", .minutes(30), .minutes(1))),
       ("median_long", window(.quantile, "a", horizon, .hours(1))),
       ("last_long", window(.last, "b", horizon, .hours(1))),
+      ("last_four_long", window(.lastK, "b", horizon, .hours(1), limit: 4)),
+      ("last_two_exact", window(.lastK, "a", .minutes(10), WindowDefinition.exact, limit: 2)),
       ("first_exact", window(.first, "b", .minutes(10), WindowDefinition.exact)),
     ]
     return ViewLayout(
@@ -221,7 +224,7 @@ package struct ContractOracle: Sendable {
     let values = known.filter { $0.time >= start }
       .sorted { ($0.time, $0.createdAt, $0.sequence) < ($1.time, $1.createdAt, $1.sequence) }
       .compactMap { $0.observation(of: sketch.column) }
-    let expected = ContractOracle.expected(window.function, of: values)
+    let expected = ContractOracle.expected(window, of: values)
     let isRight =
       if let wanted = expected.number, let number = found.number {
         abs(number - wanted) <= (window.function == .quantile ? 0.0101 : 1e-9) * abs(wanted)
@@ -229,12 +232,17 @@ package struct ContractOracle: Sendable {
     try require(isRight, "\(name) at \(time): \(found), not \(expected)")
   }
 
-  private static func expected(_ function: AggregateFunction, of values: [Value]) -> Value {
+  private static func expected(_ window: WindowDefinition, of values: [Value]) -> Value {
     let numbers = values.compactMap(\.number)
-    switch function {
+    switch window.function {
     case .countDistinct: return .int64(Int64(Set(values).count))
     case .first: return values.first ?? .null
     case .last: return values.last ?? .null
+    case .lastK:
+      let newest = values.suffix(window.limit ?? 0).reversed()
+      if newest.isEmpty { return .null }
+      let texts = newest.compactMap { if case .string(let text) = $0 { text } else { nil } }
+      return .list(texts.isEmpty ? .double(newest.compactMap(\.number)) : .string(texts))
     case .quantile:
       return numbers.isEmpty ? .null : .double(numbers.sorted()[(numbers.count - 1) / 2])
     default:

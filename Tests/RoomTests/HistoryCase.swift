@@ -159,7 +159,7 @@ struct HistoryCase {
         let columns: [String?] =
           switch function {
           case .count: [nil, "x", "text", "flag", "when", "tags"]
-          case .countDistinct, .first, .last: ["x", "y", "text", "flag", "when"]
+          case .countDistinct, .first, .last, .lastK: ["x", "y", "text", "flag", "when"]
           default: ["x", "y"]
           }
         let column = columns.randomElement(using: &random) ?? nil
@@ -171,7 +171,8 @@ struct HistoryCase {
           function: function, column: column, filter: filter,
           length: Span(microseconds: Int64.random(in: 1...60, using: &random)),
           resolution: Span(microseconds: [1, 2, 7, 10].randomElement(using: &random) ?? 1),
-          parameter: function == .quantile ? [0, 0.25, 0.5, 1].randomElement(using: &random) : nil)
+          parameter: function == .quantile ? [0, 0.25, 0.5, 1].randomElement(using: &random) : nil,
+          limit: function == .lastK ? Int.random(in: 1...4, using: &random) : nil)
         let type = function.type(over: column.flatMap { source.column($0)?.type } ?? .double)
         features.append(FeatureDefinition(name: "w\(index)", kind: .window(window), type: type))
       }

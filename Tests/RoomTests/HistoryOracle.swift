@@ -74,6 +74,7 @@ struct HistoryOracle {
     case .max: return numbers.max().map { .double($0) } ?? .null
     case .first: return observed.first ?? .null
     case .last: return observed.last ?? .null
+    case .lastK: return HistoryOracle.list(observed.suffix(window.limit ?? 0).reversed())
     case .countDistinct:
       // Minus zero is zero.
       return .int64(Int64(Set(observed.map { $0 == .double(0) ? .double(0) : $0 }).count))
@@ -83,6 +84,22 @@ struct HistoryOracle {
     case .quantile:
       let rank = (window.parameter ?? 0) * Double(numbers.count - 1)
       return numbers.isEmpty ? .null : .double(numbers.sorted()[Int(rank.rounded(.down))])
+    }
+  }
+
+  private static func list(_ values: [Value]) -> Value {
+    switch values.first {
+    case .none: .null
+    case .bool: .list(.bool(values.map { $0 == .bool(true) }))
+    case .int64:
+      .list(.int64(values.compactMap { if case .int64(let one) = $0 { one } else { nil } }))
+    case .string:
+      .list(.string(values.compactMap { if case .string(let one) = $0 { one } else { nil } }))
+    case .timestamp:
+      .list(
+        .timestamp(
+          values.compactMap { if case .timestamp(let one) = $0 { one.microseconds } else { nil } }))
+    default: .list(.double(values.compactMap(\.number)))
     }
   }
 

@@ -100,5 +100,8 @@ import Testing
     let last = Self.merged(.last(1), values, tiles: 4, using: &random)
     #expect(first.value(of: Self.window(.first)) == .string("v0"))
     #expect(last.value(of: Self.window(.last)) == .string("v49"))
+    let lastThree = Self.merged(.last(3), values, tiles: 4, using: &random)
+    #expect(lastThree.value(of: Self.window(.lastK)) == .list(.string(["v49", "v48", "v47"])))
+    #expect(Sketch(.last(3)).value(of: Self.window(.lastK)) == .null)
   }
 }

@@ -76,7 +76,6 @@ struct ViewSection {
 struct FeatureReader {
   private static let aggregates = AggregateFunction.allCases.map(\.rawValue)
   private static let forms = ["latest"] + aggregates + ["derived"]
-  private static let laterForms = ["last_k"]
   /// More tiles than this for one key would be a window of a year in seconds.
   private static let maximumTiles: Int64 = 100_000
 
@@ -102,19 +101,13 @@ struct FeatureReader {
 
   /// Which of the ways to make a feature is used; anything but exactly one is reported.
   private func form(of mapping: MappingReader) -> String? {
-    let later = mapping.keys.filter(Self.laterForms.contains)
-    for key in later {
-      mapping.report(
-        "'\(key)' of \(mapping.noun) is not available in this version; available are \(Self.forms.joined(separator: ", "))",
-        at: mapping.place(of: key))
-    }
     let used = mapping.keys.filter(Self.forms.contains)
-    if used.count == 1, later.isEmpty { return used[0] }
+    if used.count == 1 { return used[0] }
     if used.count > 1 {
       mapping.report(
         "\(mapping.noun) is said to be both '\(used[0])' and '\(used[1])'; keep one",
         at: mapping.place(of: used[1]))
-    } else if used.isEmpty, later.isEmpty {
+    } else if used.isEmpty {
       let options = ["window", "where", "resolution", "ttl"]
       mapping.refuseKeys(except: Self.forms + options)
       mapping.report(
@@ -141,12 +134,13 @@ struct FeatureReader {
   private func readWindow(
     _ function: AggregateFunction, _ mapping: MappingReader, into feature: inout ReadFeature
   ) {
-    let options = ["window", "where", "resolution"] + (function == .quantile ? ["q"] : [])
-    mapping.refuseKeys(except: [function.rawValue] + options)
+    let own = function == .quantile ? ["q"] : function == .lastK ? ["k"] : []
+    mapping.refuseKeys(except: [function.rawValue, "window", "where", "resolution"] + own)
     let aggregated = mapping[function.rawValue].flatMap { self.aggregated($0, by: function) }
     feature.type = function.type(over: aggregated?.type ?? .double)
     let share = function == .quantile ? self.share(mapping) : nil
-    if function == .quantile, share == nil { return }
+    let limit = function == .lastK ? self.limit(mapping) : nil
+    if share == nil && function == .quantile || limit == nil && function == .lastK { return }
     let filter = mapping["where"].flatMap(self.filter)
     let length = mapping.required("window", "how far back it reaches, like 24h")?.span()
     let resolution = mapping["resolution"].flatMap {
@@ -155,7 +149,7 @@ struct FeatureReader {
     guard let aggregated, let length else { return }
     let window = WindowDefinition(
       function: function, column: aggregated.column, filter: filter, length: length.value,
-      resolution: resolution, parameter: share)
+      resolution: resolution, parameter: share, limit: limit)
     guard window.resolution != WindowDefinition.exact else {
       feature.kind = .window(window)
       return
@@ -194,11 +188,23 @@ struct FeatureReader {
     return share
   }
 
+  /// How many values are asked for.
+  private func limit(_ mapping: MappingReader) -> Int? {
+    mapping.required("k", "how many values it gives at most, like 5")?
+      .integer(1...Int64(Limits.lastValues)).map { Int($0.value) }
+  }
+
   private func aggregated(_ reader: NodeReader, by function: AggregateFunction) -> Aggregated? {
     if function == .count, case .scalar(let scalar) = reader.node, scalar.text == "*" {
       return Aggregated(column: nil)
     }
     guard let column = column(reader) else { return nil }
+    if function == .lastK, let type = column.type, type.isArray {
+      reader.report(
+        "\(reader.what): column '\(column.name)' is \(type.rawValue), and an array cannot hold arrays; use 'last' for the newest one"
+      )
+      return nil
+    }
     if function.isNumeric, let type = column.type, !type.isNumeric {
       reader.report(
         "\(reader.what): column '\(column.name)' is \(type.rawValue); \(function.rawValue) needs int64 or double"

@@ -54,6 +54,7 @@ struct DescribedItem {
       add("window", window.length.description)
       add("where", window.filter?.text)
       add("q", window.parameter.map { "\($0)" })
+      add("k", window.limit.map { "\($0)" })
       let isExact = window.resolution == WindowDefinition.exact
       add("resolution", isExact ? "exact" : window.resolution.description)
     case .derived(let expression): add("derived", expression.text)

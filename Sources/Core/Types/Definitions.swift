@@ -143,13 +143,15 @@ package enum FeatureKind: Sendable, Equatable, Codable {
 package enum AggregateFunction: String, Sendable, Codable, CaseIterable {
   case count
   case countDistinct = "count_distinct"
-  case sum, mean, min, max, stddev, variance, first, last, quantile
+  case sum, mean, min, max, stddev, variance, first, last
+  case lastK = "last_k"
+  case quantile
 
   /// Whether it works with numbers only.
   package var isNumeric: Bool {
     switch self {
     case .sum, .mean, .min, .max, .stddev, .variance, .quantile: true
-    case .count, .countDistinct, .first, .last: false
+    case .count, .countDistinct, .first, .last, .lastK: false
     }
   }
 
@@ -158,6 +160,7 @@ package enum AggregateFunction: String, Sendable, Codable, CaseIterable {
     switch self {
     case .count, .countDistinct: .int64
     case .first, .last: column
+    case .lastK: .array(of: column.scalar, length: nil)
     case .sum, .mean, .min, .max, .stddev, .variance, .quantile: .double
     }
   }
@@ -172,13 +175,16 @@ package struct WindowDefinition: Sendable, Hashable, Codable {
   package var resolution: Span
   /// Which quantile, from 0 through 1.
   package var parameter: Double?
+  /// How many values `last_k` gives at most.
+  package var limit: Int?
 
   package init(
     function: AggregateFunction, column: String?, filter: Expression? = nil, length: Span,
-    resolution: Span? = nil, parameter: Double? = nil
+    resolution: Span? = nil, parameter: Double? = nil, limit: Int? = nil
   ) {
     self.function = function
     self.parameter = parameter
+    self.limit = limit
     self.column = column
     self.filter = filter
     self.length = length
@@ -220,6 +226,7 @@ package struct WindowDefinition: Sendable, Hashable, Codable {
     case .quantile: .quantile
     case .first: .first
     case .last: .last(1)
+    case .lastK: .last(limit ?? 1)
     }
   }
 }

@@ -37,7 +37,29 @@ package struct OrderedValues: Sendable, Equatable {
   }
 
   package mutating func merge(_ other: OrderedValues) {
-    for entry in other.entries { add(entry.value, entry.mark) }
+    guard limit > 1, !entries.isEmpty else {
+      for entry in other.entries { add(entry.value, entry.mark) }
+      return
+    }
+    // Both are in order: an insertion for each entry would move the others every time.
+    var merged = [Entry](reserving: min(limit, entries.count + other.entries.count))
+    var (mine, theirs) = (0, 0)
+    while merged.count < limit, mine < entries.count || theirs < other.entries.count {
+      let takesMine =
+        theirs == other.entries.count
+        || mine < entries.count && isBetter(entries[mine].mark, than: other.entries[theirs].mark)
+      merged.append(takesMine ? entries[mine] : other.entries[theirs])
+      if takesMine { mine += 1 } else { theirs += 1 }
+    }
+    entries = merged
+  }
+
+  /// The values as an array, the one that is given up last first; null where there are none.
+  ///
+  /// They are all of the column's type, which is no array.
+  package var list: Value {
+    guard let type = entries.first?.value.type else { return .null }
+    return .list(Column(name: "", type: type, entries.map(\.value)).values)
   }
 
   private func isBetter(_ a: EventMark, than b: EventMark) -> Bool {

@@ -55,7 +55,7 @@ public struct Partial: Sendable, Hashable, BitwiseCopyable {
     case .mean: return count == 0 ? nil : total / Double(count)
     case .min: return count == 0 ? nil : min
     case .max: return count == 0 ? nil : max
-    case .countDistinct, .stddev, .variance, .first, .last, .quantile: return nil
+    case .countDistinct, .stddev, .variance, .first, .last, .lastK, .quantile: return nil
     }
   }
 }

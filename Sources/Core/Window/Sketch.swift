@@ -7,7 +7,7 @@ package enum SketchKind: Sendable, Hashable, Codable {
   /// `quantile`, whichever is asked for.
   case quantile
   case first
-  /// `last` is the last 1.
+  /// `last` is the last 1, `last_k` the last k.
   case last(Int)
 }
 
@@ -83,7 +83,8 @@ package enum Sketch: Sendable, Equatable {
     case .distinct(let values): return .int64(values.count)
     case .quantile(let sketch):
       return sketch.quantile(window.parameter ?? 0.5).map { .double($0) } ?? .null
-    case .ordered(let values): return values.entries.first?.value ?? .null
+    case .ordered(let values):
+      return window.function == .lastK ? values.list : values.entries.first?.value ?? .null
     }
   }
 }
