@@ -79,9 +79,12 @@ struct PlatformConnection: Sendable {
   }
 
   /// Sends records to a source, one JSON object a line.
-  func push(_ lines: some Collection<String>, to source: String) async throws -> JSON {
-    try await send(
-      .POST, "/api/v1/sources/\(source.urlEscaped)/events",
+  func push(
+    _ lines: some Collection<String>, to source: String, wait: String? = nil
+  ) async throws -> JSON {
+    let query = wait.map { "?wait=\($0.urlEscaped)" } ?? ""
+    return try await send(
+      .POST, "/api/v1/sources/\(source.urlEscaped)/events\(query)",
       .bytes(ByteBuffer(string: lines.joined(separator: "\n"))), contentType: "application/x-ndjson"
     )
   }

@@ -71,6 +71,8 @@ enum WarehouseSchema {
     CREATE TABLE erased_events (digest VARCHAR NOT NULL);
     CREATE TABLE erasure_salt (salt VARCHAR NOT NULL);
     """,
+    // Which warehouse this is, for others that share a Kafka group or an online store with it; a backup of it is the same one.
+    "CREATE TABLE warehouse_identity AS SELECT CAST(uuid() AS VARCHAR) AS id;",
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

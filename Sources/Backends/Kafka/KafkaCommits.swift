@@ -48,7 +48,8 @@ extension KafkaPollLoop {
   func serveCommits() {
     settleReleaseIfDue()
     guard let offsets = commits.next(clock.now, of: assigned.union(toRelease)) else { return }
-    let list = KafkaPartitions(offsets.map { (key: $0.key, value: Optional($0.value)) })
+    let list = KafkaPartitions(
+      offsets.map { (key: $0.key, value: Optional($0.value)) }, note: note)
     let status = list.with { list in
       rd_kafka_commit_queue(
         client, list, queue,

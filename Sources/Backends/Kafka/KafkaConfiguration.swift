@@ -14,6 +14,8 @@ package struct KafkaConfiguration: Sendable, Equatable {
   package var batchRecords: Int
   /// How long the first record of a batch waits for others.
   package var batchInterval: Span
+  /// Committed with each offset, for whoever reads the partition next: which warehouse has its events.
+  package var note = ""
   /// Any other property of librdkafka, by its name: `security.protocol`, `sasl.mechanism`, `sasl.password`,
   /// `ssl.ca.location`, `session.timeout.ms`, `partition.assignment.strategy`, …
   package var properties: [String: String]

@@ -1,5 +1,6 @@
 import CRdKafka
 import Core
+import Foundation
 
 /// A list of partitions with offsets that librdkafka reads or fills.
 final class KafkaPartitions {
@@ -18,10 +19,11 @@ final class KafkaPartitions {
     for partition in partitions { add(partition, nil) }
   }
 
-  init(_ offsets: some Collection<(key: StreamPartition, value: Int64?)>) {
+  /// - Parameter note: a text that is committed with each offset.
+  init(_ offsets: some Collection<(key: StreamPartition, value: Int64?)>, note: String = "") {
     list = rd_kafka_topic_partition_list_new(Int32(clamping: offsets.count))
     isOwned = true
-    for (partition, offset) in offsets { add(partition, offset) }
+    for (partition, offset) in offsets { add(partition, offset, note) }
   }
 
   /// Lends the list to a call of librdkafka.
@@ -33,8 +35,13 @@ final class KafkaPartitions {
 
   deinit { if isOwned { rd_kafka_topic_partition_list_destroy(list) } }
 
-  private func add(_ partition: StreamPartition, _ offset: Int64?) {
+  private func add(_ partition: StreamPartition, _ offset: Int64?, _ note: String = "") {
     let entry = rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)
+    if !note.isEmpty {
+      // librdkafka frees it with the list.
+      entry?.pointee.metadata = UnsafeMutableRawPointer(strdup(note))
+      entry?.pointee.metadata_size = note.utf8.count
+    }
     // RD_KAFKA_OFFSET_INVALID: where the group has committed.
     entry?.pointee.offset = offset ?? -1_001
   }
@@ -56,6 +63,20 @@ final class KafkaPartitions {
         entry.offset
     }
     return offsets
+  }
+
+  /// Of `offsets`, with the text that was committed along.
+  var positions: [StreamPartition: GroupPosition] {
+    var positions: [StreamPartition: GroupPosition] = [:]
+    for entry in entries where entry.offset >= 0 && entry.err == RD_KAFKA_RESP_ERR_NO_ERROR {
+      let note = entry.metadata.map {
+        String(decoding: UnsafeRawBufferPointer(start: $0, count: entry.metadata_size), as: UTF8.self)
+      }
+      positions[
+        StreamPartition(topic: String(cString: entry.topic), partition: entry.partition)] =
+        GroupPosition(next: entry.offset, note: note ?? "")
+    }
+    return positions
   }
 
   /// The first partition that librdkafka could not serve.

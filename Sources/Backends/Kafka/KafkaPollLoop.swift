@@ -19,6 +19,7 @@ final class KafkaPollLoop: @unchecked Sendable {
   let queue: OpaquePointer
   let listener: KafkaListener
   let clock = ContinuousClock()
+  let note: String
   var gathering: KafkaBatchBuilder
   var isClosing = false
 
@@ -40,6 +41,7 @@ final class KafkaPollLoop: @unchecked Sendable {
     _ configuration: KafkaConfiguration, topics: [String], mailbox: KafkaMailbox, logger: Logger
   ) throws {
     self.mailbox = mailbox
+    note = configuration.note
     gathering = KafkaBatchBuilder(
       records: configuration.batchRecords, interval: configuration.batchInterval.duration)
     let listener = KafkaListener(logger: logger)

@@ -68,6 +68,8 @@ package struct RedisConfiguration: Sendable {
   package var addresses: [RedisAddress]
   /// The first part of every key.
   package var project: String
+  /// Which warehouse the events of this process are in; processes with one of their own each share the states.
+  package var warehouse = ""
   package var database = 0
   package var username: String?
   package var password: String?

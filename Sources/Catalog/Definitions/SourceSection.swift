@@ -77,7 +77,7 @@ struct SourceSection {
     of source: String, _ mapping: MappingReader, _ topics: inout [String: String]
   ) -> KafkaDefinition? {
     guard
-      let section = mapping["kafka"]?.mapping(of: "kafka of \(mapping.noun)", known: ["topic"]),
+      let section = mapping["kafka"]?.mapping(of: "kafka of \(mapping.noun)", known: ["topic", "push"]),
       let topic = section.required("topic", "the topic that brings its events")?.topicName()
     else { return nil }
     if let other = topics[topic.value] {
@@ -87,7 +87,8 @@ struct SourceSection {
       return nil
     }
     topics[topic.value] = source
-    return KafkaDefinition(topic: topic.value)
+    let push = section["push"]?.word("apply or produce", as: KafkaDefinition.PushWay.self)
+    return KafkaDefinition(topic: topic.value, push: push?.value ?? .apply)
   }
 
   private func isReserved(_ column: String) -> Bool { NameRules.reservedColumns.contains(column) }

@@ -153,6 +153,25 @@ package protocol EventStream: Sendable {
   func close() async
 }
 
+/// What a group has committed of a partition.
+package struct GroupPosition: Sendable, Equatable {
+  package var next: Int64
+  /// What was committed along: which warehouse has the events before `next`; empty where nothing was said.
+  package var note: String
+
+  package init(next: Int64, note: String = "") {
+    self.next = next
+    self.note = note
+  }
+}
+
+/// How far a consumer group is done with partitions, whichever of its members reads them.
+package protocol GroupProgress: Sendable {
+  /// What was committed last of these partitions; nothing of one where nothing was. Throws `.unavailable` where no broker
+  /// answers within seconds.
+  func committed(_ partitions: [StreamPartition]) async throws -> [StreamPartition: GroupPosition]
+}
+
 /// A record to be produced.
 package struct ProducedRecord: Sendable {
   package var topic: String

@@ -63,7 +63,8 @@ package protocol PositionedOnlineStore: OnlineStore {
   /// - Throws: `failedPrecondition` where the store has lost what it had acknowledged (it was emptied, or went back to an older
   ///   copy): the view is to be filled again from its position.
   func apply(_ writes: [OnlineWrite], now: Timestamp, stream: String) async throws
-  /// By stream, the sequence up to which the view has every event; nothing for a view that was never completed.
+  /// By stream, the sequence up to which the view has every event; nothing for a view that was never completed. `Int64.min`
+  /// of the view's source where it has events of other warehouses only.
   func positions(of view: String) async throws -> [String: Int64]
   /// Notes that the view has every event of a stream up to `sequence`, as after it was filled with `apply(_:now:)`.
   func complete(view: String, stream: String, through sequence: Int64) async throws

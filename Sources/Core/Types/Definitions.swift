@@ -74,9 +74,21 @@ package struct SourceDefinition: Sendable, Equatable, Codable {
 
 /// Where a source's events come from in Kafka.
 package struct KafkaDefinition: Sendable, Equatable, Codable {
-  package var topic: String
+  /// What becomes of a push.
+  package enum PushWay: String, Sendable, Codable, CaseIterable {
+    /// It is stored by the process that takes it.
+    case apply
+    /// It is produced to the topic, and stored by whoever reads that.
+    case produce
+  }
 
-  package init(topic: String) { self.topic = topic }
+  package var topic: String
+  package var push: PushWay
+
+  package init(topic: String, push: PushWay = .apply) {
+    self.topic = topic
+    self.push = push
+  }
 }
 
 package struct ColumnDefinition: Sendable, Equatable, Codable {

@@ -398,7 +398,7 @@ extension Ingestor {
   }
 
   /// Throws where a check with `on_fail: stop` failed, and counts it.
-  func refuseStopped(_ rows: ValidatedRows) throws {
+  package func refuseStopped(_ rows: ValidatedRows) throws {
     guard let stop = rows.stop else { return }
     var details = IngestDetails()
     details.checkFailures = rows.checkFailures

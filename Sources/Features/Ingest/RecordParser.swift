@@ -236,7 +236,7 @@ package struct RecordParser {
     }
     if let givenID {
       eventID = givenID
-      if fault == nil, let why = eventIDFault(givenID) { fault = .eventIDHeader(why) }
+      if fault == nil, let why = headerFault(givenID) { fault = .eventIDHeader(why) }
     }
     if fault == nil { fault = firstViolation(number) }
     if let fault {
@@ -459,6 +459,14 @@ package struct RecordParser {
     return text
   }
 
+  /// What is wrong with an id beside the record: a produced push has the id that it would have had without Kafka.
+  private func headerFault(_ text: String) -> String? {
+    guard case .kafka = origin, text.utf8.starts(with: "push:".utf8) else {
+      return eventIDFault(text)
+    }
+    return text.utf8.count > Limits.eventIDCharacters ? eventIDFault(text) : nil
+  }
+
   // MARK: Rules
 
   private mutating func firstViolation(_ number: Int64) -> RowFault? {
@@ -494,7 +502,9 @@ package struct RecordParser {
     faults[fault.kind, default: 0] += 1
     let text = String(validating: bytes, as: UTF8.self)
     let isReplay = origin == .quarantine
-    let givenID = (givenID ?? eventID).flatMap { eventIDFault($0) == nil ? $0 : nil }
+    let givenID =
+      givenID.flatMap { headerFault($0) == nil ? $0 : nil }
+      ?? eventID.flatMap { eventIDFault($0) == nil ? $0 : nil }
     quarantined.append(
       QuarantinedRecord(
         source: source.name, record: text ?? String(decoding: bytes, as: UTF8.self),

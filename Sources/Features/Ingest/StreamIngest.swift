@@ -21,9 +21,11 @@ package final class StreamIngest: Sendable {
   private let ingestor: Ingestor
   private let definitions: Published<Snapshot>
   private let open: Open
+  private let group: (any GroupProgress)?
+  private let warehouse: String
   private let firstPause: Duration
   private let log: Logger
-  private let stream = Mutex<(any EventStream)?>(nil)
+  private let session = Mutex<StreamSession?>(nil)
   private let rebalances = (
     assigned: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "assigned")]),
     revoked: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "revoked")]),
@@ -33,21 +35,32 @@ package final class StreamIngest: Sendable {
   /// How far this process has come.
   package let applied = AppliedOffsets()
 
-  /// - Parameter open: joins the group for these topics; called again after a failure and when the
+  /// - Parameters:
+  ///   - group: how far the group is, and which warehouses have the events; nil where this is the only one.
+  ///   - warehouse: which one the ingestor stores into.
+  ///   - open: joins the group for these topics; called again after a failure and when the
   /// definitions name other topics.
   package init(
-    ingestor: Ingestor, definitions: Published<Snapshot>, pause: Duration = .seconds(1),
+    ingestor: Ingestor, definitions: Published<Snapshot>, group: (any GroupProgress)? = nil,
+    warehouse: String = "", pause: Duration = .seconds(1),
     log: Logger = Logger(label: "martlet.kafka"), open: @escaping Open
   ) {
     self.ingestor = ingestor
     self.definitions = definitions
     self.open = open
+    self.group = group
+    self.warehouse = warehouse
     self.log = log
     firstPause = pause
   }
 
   /// Of the partitions that this process reads now.
-  package var lag: [StreamLag] { stream.withLock { $0 }?.lag ?? [] }
+  package var lag: [StreamLag] { session.withLock { $0 }?.stream.lag ?? [] }
+
+  /// Whether this process reads a partition now.
+  package func reads(_ partition: StreamPartition) -> Bool {
+    session.withLock { $0 }?.reads(partition) ?? false
+  }
 
   /// Reads until the task is cancelled, then finishes what is on its way and leaves.
   ///
@@ -82,10 +95,11 @@ package final class StreamIngest: Sendable {
   /// One membership, until the topics change or the task is cancelled.
   private func serve(_ topics: [String], _ hasStored: inout Bool) async throws {
     let stream = try await open(topics)
-    self.stream.withLock { $0 = stream }
-    defer { self.stream.withLock { $0 = nil } }
     let session = StreamSession(
-      stream: stream, ingestor: ingestor, definitions: definitions, applied: applied, log: log)
+      stream: stream, ingestor: ingestor, definitions: definitions, applied: applied,
+      group: group, warehouse: warehouse, log: log)
+    self.session.withLock { $0 = session }
+    defer { self.session.withLock { $0 = nil } }
     defer { hasStored = session.hasStored }
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in

@@ -24,13 +24,17 @@ final class StreamSession: Sendable {
   private let ingestor: Ingestor
   private let definitions: Published<Snapshot>
   private let applied: AppliedOffsets
+  private let group: (any GroupProgress)?
+  private let warehouse: String
   private let log: Logger
   private let state: Mutex<State>
 
   init(
     stream: any EventStream, ingestor: Ingestor, definitions: Published<Snapshot>,
-    applied: AppliedOffsets, log: Logger
+    applied: AppliedOffsets, group: (any GroupProgress)?, warehouse: String, log: Logger
   ) {
+    self.group = group
+    self.warehouse = warehouse
     self.stream = stream
     self.ingestor = ingestor
     self.definitions = definitions
@@ -41,7 +45,11 @@ final class StreamSession: Sendable {
 
   var hasStored: Bool { state.withLock { $0.hasStored } }
 
-  /// Reads partitions from where the warehouse has them.
+  func reads(_ partition: StreamPartition) -> Bool {
+    state.withLock { $0.positions.partitions.contains(partition) }
+  }
+
+  /// Reads partitions from where the warehouse has them, or further on what another warehouse of the group has.
   func begin(_ partitions: [StreamPartition]) async throws {
     let stored = try await ingestor.adoptStreams(partitions)
     state.withLock { $0.positions.begin(stored) }
@@ -53,7 +61,29 @@ final class StreamSession: Sendable {
     log.info(
       "reading Kafka partitions",
       metadata: ["partitions": "\(partitions.sorted().map(\.description))"])
-    try await stream.begin(stored)
+    try await stream.begin(try await beyondOthers(stored))
+  }
+
+  /// A partition that was ours before and another's since goes on where the other let it go.
+  ///
+  /// What this warehouse itself has committed to the group says nothing: a file that was restored from a backup is behind
+  /// that, and reads again what it lacks.
+  private func beyondOthers(
+    _ stored: [StreamPartition: Int64?]
+  ) async throws -> [StreamPartition: Int64?] {
+    let known = stored.compactMap { $0.value == nil ? nil : $0.key }
+    guard let group, !known.isEmpty else { return stored }
+    var positions = stored
+    for (partition, committed) in try await group.committed(known) {
+      guard let mine = stored[partition] ?? nil, committed.next > mine, !committed.note.isEmpty,
+        committed.note != warehouse
+      else { continue }
+      log.info(
+        "another warehouse has events of \(partition) up to offset \(committed.next); reading goes on there",
+        metadata: ["stored": "\(mine)", "warehouse": "\(committed.note)"])
+      positions[partition] = committed.next
+    }
+    return positions
   }
 
   /// Parses a batch and hands its rows to the committer; nil where nothing of it is to be stored.

@@ -179,6 +179,17 @@ package final class OnlineState: StoredEventApplier {
     try await fill(source, targets, through: end)
   }
 
+  /// Makes an empty view, or joins one that has events of other warehouses only.
+  private func join(_ layout: ViewLayout) async throws {
+    if try await store.prepare(layout) { return }
+    if let store = store as? any PositionedOnlineStore,
+      try await store.positions(of: layout.view)[layout.source] == .min
+    {
+      return
+    }
+    try await start(layout)
+  }
+
   /// Empties a view.
   private func start(_ layout: ViewLayout) async throws {
     try await store.drop(view: layout.view)
@@ -233,7 +244,7 @@ package final class OnlineState: StoredEventApplier {
   private func build(_ added: [ViewLayout], of source: SourceDefinition) async throws {
     let known = state.withLock { $0.applied[source.name] }
     if known != nil, added.isEmpty { return }
-    for layout in added { try await start(layout) }
+    for layout in added { try await join(layout) }
     let targets = added.map { WarehouseReplay.Target(layout: $0, after: .min) }
     if let known {
       // Events that are committed and wait to be applied go to every view when their turn comes.

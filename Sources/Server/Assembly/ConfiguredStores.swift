@@ -2,7 +2,6 @@ import Core
 import DuckDBBackend
 import EmbeddedBackend
 import Foundation
-import KafkaBackend
 import Logging
 import RedisBackend
 
@@ -10,18 +9,26 @@ import RedisBackend
 
 extension Configuration.Online {
   /// The store of the online state, empty.
-  func open(_ redis: Configuration.Redis, expires: Bool, _ log: Logger) throws -> any OnlineStore {
+  ///
+  /// - Parameter warehouse: whose events it will have, for others that share it.
+  func open(
+    _ redis: Configuration.Redis, warehouse: String, expires: Bool, _ log: Logger
+  ) throws -> any OnlineStore {
     switch backend {
     case .memory: MemoryOnlineStore()
-    case .redis: try redis.open(expires: expires, log)
+    case .redis: try redis.open(warehouse: warehouse, expires: expires, log)
     }
   }
 }
 
 extension Configuration.Redis {
   /// - Parameter expires: whether Redis may forget keys by its own clock.
-  func open(expires: Bool, _ log: Logger) throws -> RedisOnlineStore {
-    try RedisOnlineStore(store(expires: expires), logger: log)
+  func open(
+    warehouse: String = "", expires: Bool, _ log: Logger
+  ) throws -> RedisOnlineStore {
+    var configuration = try store(expires: expires)
+    configuration.warehouse = warehouse
+    return try RedisOnlineStore(configuration, logger: log)
   }
 
   private func store(expires: Bool) throws -> RedisConfiguration {
@@ -47,41 +54,6 @@ extension Configuration.Redis {
     store.tls = tls ? RedisTLS(authorityFile: authorityFile) : nil
     store.expires = expires
     return store
-  }
-}
-
-extension Configuration.Kafka {
-  /// How records are read; nil where no brokers are set.
-  func stream() throws -> KafkaConfiguration? {
-    guard let brokers else { return nil }
-    return KafkaConfiguration(
-      brokers: brokers, groupID: group, instanceID: instanceID, batchRecords: batchRecords,
-      batchInterval: batchInterval, properties: try properties())
-  }
-
-  /// The lines of `properties_file`; messages never show a value.
-  private func properties() throws -> [String: String] {
-    guard let propertiesFile else { return [:] }
-    guard let bytes = FileManager.default.contents(atPath: propertiesFile) else {
-      throw PlatformError(
-        .invalidConfiguration, "kafka.properties_file: there is no readable file \(propertiesFile)")
-    }
-    var properties: [String: String] = [:]
-    let lines = String(decoding: bytes, as: UTF8.self).split(
-      separator: "\n", omittingEmptySubsequences: false)
-    for (number, line) in lines.enumerated() {
-      let line = line.trimmingCharacters(in: .whitespaces)
-      if line.isEmpty || line.hasPrefix("#") { continue }
-      guard let split = line.firstIndex(of: "="), split != line.startIndex else {
-        throw PlatformError(
-          .invalidConfiguration,
-          "\(propertiesFile), line \(number + 1): write name=value, as in security.protocol=SASL_SSL"
-        )
-      }
-      let name = line[..<split].trimmingCharacters(in: .whitespaces)
-      properties[name] = line[line.index(after: split)...].trimmingCharacters(in: .whitespaces)
-    }
-    return properties
   }
 }
 

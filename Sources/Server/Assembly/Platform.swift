@@ -5,7 +5,6 @@ import EmbeddedBackend
 import Features
 import Foundation
 import Jobs
-import KafkaBackend
 import Logging
 import Metrics
 import Monitoring
@@ -40,8 +39,9 @@ package struct Platform: Sendable {
     )
     let blobs = try configuration.blobs.open(in: data)
 
+    let identity = try await warehouse.identity()
     let store = try configuration.online.open(
-      configuration.redis, expires: configuration.clock.mode == .system, log)
+      configuration.redis, warehouse: identity, expires: configuration.clock.mode == .system, log)
     let online = OnlineState(
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
@@ -81,6 +81,8 @@ package struct Platform: Sendable {
       backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit),
       log: log, announce: Self.announcement(openLineage, catalog))
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
+    let kafka = try configuration.kafka.ends(
+      ingestor, online, warehouse: identity, log)
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
       ingestor: ingestor,
@@ -88,19 +90,8 @@ package struct Platform: Sendable {
       hydrator: hydrator,
       predictor: predictor, served: served, log: predictionLog, monitor: monitor, jobs: jobs,
       workers: workers, spool: try Spool(folder: data + "/spool"), metrics: PlatformMetrics.shared,
-      clock: clock, openLineage: openLineage,
-      stream: try Self.stream(configuration.kafka, ingestor, online, log))
-  }
-
-  /// What reads records from Kafka; nil where no brokers are set.
-  private static func stream(
-    _ kafka: Configuration.Kafka, _ ingestor: Ingestor, _ online: OnlineState, _ log: Logger
-  ) throws -> StreamIngest? {
-    try kafka.stream().map { configuration in
-      StreamIngest(ingestor: ingestor, definitions: online.visible, log: log) { topics in
-        try KafkaEventStream(configuration, topics: topics)
-      }
-    }
+      clock: clock, openLineage: openLineage, stream: kafka?.stream,
+      pushProducer: kafka?.pushProducer)
   }
 
   /// Everything that runs, in the order of starting.
@@ -115,6 +106,7 @@ package struct Platform: Sendable {
       services.openLineage,
       IngestService(services.ingestor),
       Loop("kafka") { [services] in await services.stream?.run() },
+      Loop("pushes to Kafka") { [services] in await services.pushProducer?.run() },
       Loop("upkeep") { [services, configuration, log] in
         await Self.keepUp(services, every: configuration.retention.interval, log)
       },

@@ -18,6 +18,8 @@ struct PushReceipt: Sendable {
   var warnings: [String: Int] = [:]
   /// Records of erased keys, of which nothing was kept.
   var erased = 0
+  /// Records that went to a topic; of these `accepted` counts what will pass, and nobody knows of duplicates yet.
+  var produced = 0
 }
 
 /// A history read as a transport asks for it.
@@ -83,6 +85,8 @@ package struct PlatformServices: Sendable {
   let openLineage: OpenLineageLog
   /// Reads records from Kafka; nil where no brokers are set.
   let stream: StreamIngest?
+  /// Takes pushes that go through a topic; nil where no brokers are set.
+  let pushProducer: PushProducer?
 
   // MARK: Definitions
 
@@ -127,47 +131,6 @@ package struct PlatformServices: Sendable {
   }
 
   // MARK: Ingest
-
-  /// Validates and stores records; returns once they are durable and readable online.
-  func push(
-    source name: String, records: [UInt8], isLines: Bool = true, client: String?, sequence: UInt64?,
-    overload: Overload = .refuse
-  ) async throws -> PushReceipt {
-    let (origin, first) = try Self.origin(client, sequence)
-    var parser = RecordParser(source: try source(name), origin: origin)
-    if isLines {
-      try parser.append(lines: records, first: first)
-    } else {
-      try records.withUnsafeBufferPointer { try parser.append(body: $0, first: first) }
-    }
-    let rows = parser.finishRows()
-    let receipt = try await ingestor.ingest(rows, overload: overload)
-    return PushReceipt(
-      accepted: receipt.accepted, duplicates: receipt.duplicates, quarantined: receipt.quarantined,
-      unknownFields: receipt.unknownFields,
-      reasons: Array((rows.quarantined.prefix(100).map(\.reason) + receipt.refusals).prefix(100)),
-      warnings: receipt.warnings, erased: receipt.erased)
-  }
-
-  /// Who sent records, and the number of their first.
-  private static func origin(
-    _ client: String?, _ sequence: UInt64?
-  ) throws -> (RecordOrigin, first: Int64) {
-    guard let client, let sequence else {
-      return (.once(token: UUID().uuidString.lowercased()), 1)
-    }
-    guard client.utf8.count <= Limits.clientIDCharacters else {
-      throw PlatformError(
-        .invalidArgument,
-        "the client's name is longer than \(Limits.clientIDCharacters) characters; give it a shorter one"
-      )
-    }
-    guard sequence <= UInt64(Int64.max - Int64(Limits.pushRows)) else {
-      throw PlatformError(
-        .invalidArgument, "the sequence \(sequence) is too large to count on from; begin with 1")
-    }
-    return (.push(client: client), Int64(sequence))
-  }
 
   func checkFile(source name: String, name file: String, format: String?) throws {
     _ = try source(name)

@@ -81,6 +81,7 @@ package struct Configuration: Sendable, Equatable {
     package var instanceID: String?
     package var batchRecords = 5_000
     package var batchInterval = Span.seconds(2)
+    package var waitTimeout = Span.seconds(30)
     package var propertiesFile: String?
   }
 

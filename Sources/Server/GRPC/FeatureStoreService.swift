@@ -19,11 +19,23 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
     request: RPCAsyncSequence<Martlet_V1_PushRequest, any Error>, context: ServerContext
   ) async throws -> Martlet_V1_PushResponse {
     var response = Martlet_V1_PushResponse()
+    // What went to a topic is waited for once, at the end of the stream.
+    var awaited: [StreamPartition: Int64] = [:]
+    var limit: Span?
     for try await message in request {
-      let receipt = try await services.push(
-        source: message.source, records: [UInt8](message.records),
-        client: message.clientID.isEmpty ? nil : message.clientID,
-        sequence: message.sequence == 0 ? nil : message.sequence, overload: .wait)
+      let (receipt, offsets) = try await services.take(
+        PushCall(
+          source: message.source, records: [UInt8](message.records),
+          client: message.clientID.isEmpty ? nil : message.clientID,
+          sequence: message.sequence == 0 ? nil : message.sequence, overload: .wait,
+          wait: message.wait))
+      for offset in offsets {
+        awaited[offset.partition] = max(offset.next, awaited[offset.partition] ?? 0)
+      }
+      if message.timeoutMs > 0 {
+        limit = .milliseconds(Int64(min(message.timeoutMs, UInt64(Int32.max))))
+      }
+      response.produced += UInt64(receipt.produced)
       response.accepted += UInt64(receipt.accepted)
       response.duplicates += UInt64(receipt.duplicates)
       response.quarantined += UInt64(receipt.quarantined)
@@ -33,6 +45,8 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       }
       response.reasons += receipt.reasons.prefix(100 - min(100, response.reasons.count))
     }
+    try await services.applied(
+      awaited.map { StreamOffset(partition: $0.key, next: $0.value) }, within: limit)
     return response
   }
 

@@ -16,9 +16,18 @@ struct IngestRoutes {
         }
         return number
       }
+      let timeout = try request.query("timeout_ms").map { text in
+        guard let milliseconds = Int64(text), (1...Int64(Int32.max)).contains(milliseconds) else {
+          throw PlatformError(
+            .invalidArgument, "'timeout_ms' must be a whole number above 0, not '\(text)'")
+        }
+        return Span.milliseconds(milliseconds)
+      }
       let receipt = try await services.push(
-        source: context.name("source"), records: try await request.bytes(), isLines: isLines,
-        client: request.query("client"), sequence: sequence)
+        PushCall(
+          source: context.name("source"), records: try await request.bytes(), isLines: isLines,
+          client: request.query("client"), sequence: sequence, wait: request.query("wait")),
+        within: timeout)
       return JSONResponse.ok(receipt.json)
     }
     router.post("sources/:source/files") { request, context in
@@ -77,7 +86,7 @@ extension PushReceipt {
     .object([
       "accepted": .int(Int64(accepted)), "duplicates": .int(Int64(duplicates)),
       "quarantined": .int(Int64(quarantined)), "unknown_fields": .int(Int64(unknownFields)),
-      "erased": .int(Int64(erased)),
+      "erased": .int(Int64(erased)), "produced": .int(Int64(produced)),
       "reasons": .array(reasons.map { .string($0) }),
       "warnings": .array(
         warnings.sorted { $0.key < $1.key }.map {

@@ -104,6 +104,9 @@ struct PushCommand: AsyncParsableCommand {
   @OptionGroup var options: CommonOptions
   @Argument(help: "The source.") var source: String
   @Option(help: "Lines sent together.") var batch = 1000
+  @Option(
+    help: "Of a source whose pushes are produced to Kafka: applied or produced (default: applied).")
+  var wait: String?
 
   func run() async throws {
     try await PlatformConnection.with(options) { platform in
@@ -114,7 +117,7 @@ struct PushCommand: AsyncParsableCommand {
       var warnings: [String: Int64] = [:]
       var lines: [String] = []
       func send() async throws {
-        let answer = try await platform.push(lines, to: source)
+        let answer = try await platform.push(lines, to: source, wait: wait)
         accepted += answer["accepted"]?.int ?? 0
         duplicates += answer["duplicates"]?.int ?? 0
         quarantined += answer["quarantined"]?.int ?? 0

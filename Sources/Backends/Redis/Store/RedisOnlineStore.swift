@@ -29,6 +29,11 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     var acknowledged: [String: [String: Int64]] = [:]
   }
 
+  /// The name that a stream of this process's warehouse has among those of others.
+  private func ours(_ stream: String) -> String {
+    configuration.warehouse.isEmpty ? stream : "\(stream)@\(configuration.warehouse)"
+  }
+
   /// Connects when it is first used.
   package init(
     _ configuration: RedisConfiguration,
@@ -153,14 +158,15 @@ package final class RedisOnlineStore: PositionedOnlineStore {
   }
 
   package func apply(_ writes: [OnlineWrite], now: Timestamp, stream: String) async throws {
+    let ours = ours(stream)
     for write in writes {
       let view = try checkedView(of: write)
       guard let last = write.sequences.max() else { continue }
       try await view.gate.pass {
-        let completed = try await completed(view, stream: stream)
+        let completed = try await completed(view, stream: ours)
         guard completed < last else { return }
         try await apply(
-          write, to: view, origin: .stream(stream, completed: completed), now: now)
+          write, to: view, origin: .stream(ours, completed: completed), now: now)
         try await complete(view: write.view, stream: stream, through: last)
       }
     }
@@ -210,13 +216,31 @@ package final class RedisOnlineStore: PositionedOnlineStore {
       else { throw RedisFault.foreign("something that is no position", key: key) }
       positions[stream] = last
     }
-    return positions
+    return ownPositions(positions, of: view)
+  }
+
+  /// The positions of this process's warehouse; before the first one where only others have theirs in the view.
+  private func ownPositions(_ all: [String: Int64], of view: String) -> [String: Int64] {
+    guard !configuration.warehouse.isEmpty else { return all }
+    let mark = "@\(configuration.warehouse)"
+    var own: [String: Int64] = [:]
+    for (stream, last) in all where stream.hasSuffix(mark) {
+      own[String(stream.dropLast(mark.count))] = last
+    }
+    let isShared = all.keys.contains { $0.contains("@") && !$0.hasSuffix(mark) }
+    if isShared, let source = state.withLock({ $0.views[view] })?.layout.source,
+      own[source] == nil
+    {
+      own[source] = .min
+    }
+    return own
   }
 
   package func complete(view: String, stream: String, through sequence: Int64) async throws {
     // Before the first event there is nothing to note.
     guard sequence >= 0 else { return }
     let key = keys.positions(of: view)
+    let stream = ours(stream)
     try await patiently("note the position of view '\(view)'") {
       _ = try await self.run(
         .raise, [(keys: [key], arguments: [Array(stream.utf8), Array(String(sequence).utf8)])])

@@ -432,6 +432,13 @@ package nonisolated struct Martlet_V1_PushRequest: Sendable {
   /// Of the first record; the others count on from it. 0 is no sequence.
   package var sequence: UInt64 = 0
 
+  /// Of a source whose pushes are produced to Kafka: `applied` (default) answers when both stores have the records,
+  /// `produced` when the brokers have.
+  package var wait: String = String()
+
+  /// How long `applied` may take; 0 takes the setting kafka.wait_timeout.
+  package var timeoutMs: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -456,6 +463,9 @@ package nonisolated struct Martlet_V1_PushResponse: Sendable {
 
   /// Records of erased keys, of which nothing was kept.
   package var erased: UInt64 = 0
+
+  /// Records that are in their topic; of these it is not told whether they were there before.
+  package var produced: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1671,7 +1681,7 @@ nonisolated extension Martlet_V1_EraseResponse: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PushRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}records\0\u{3}client_id\0\u{1}sequence\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}records\0\u{3}client_id\0\u{1}sequence\0\u{1}wait\0\u{3}timeout_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1683,6 +1693,8 @@ nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtob
       case 2: try { try decoder.decodeSingularBytesField(value: &self.records) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.clientID) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.sequence) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.wait) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.timeoutMs) }()
       default: break
       }
     }
@@ -1701,6 +1713,12 @@ nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtob
     if self.sequence != 0 {
       try visitor.visitSingularUInt64Field(value: self.sequence, fieldNumber: 4)
     }
+    if !self.wait.isEmpty {
+      try visitor.visitSingularStringField(value: self.wait, fieldNumber: 5)
+    }
+    if self.timeoutMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.timeoutMs, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1709,6 +1727,8 @@ nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtob
     if lhs.records != rhs.records {return false}
     if lhs.clientID != rhs.clientID {return false}
     if lhs.sequence != rhs.sequence {return false}
+    if lhs.wait != rhs.wait {return false}
+    if lhs.timeoutMs != rhs.timeoutMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1716,7 +1736,7 @@ nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PushResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}quarantined\0\u{1}reasons\0\u{1}warnings\0\u{1}erased\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}quarantined\0\u{1}reasons\0\u{1}warnings\0\u{1}erased\0\u{1}produced\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1730,6 +1750,7 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
       case 4: try { try decoder.decodeRepeatedStringField(value: &self.reasons) }()
       case 5: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &self.warnings) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.erased) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.produced) }()
       default: break
       }
     }
@@ -1754,6 +1775,9 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
     if self.erased != 0 {
       try visitor.visitSingularUInt64Field(value: self.erased, fieldNumber: 6)
     }
+    if self.produced != 0 {
+      try visitor.visitSingularUInt64Field(value: self.produced, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1764,6 +1788,7 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
     if lhs.reasons != rhs.reasons {return false}
     if lhs.warnings != rhs.warnings {return false}
     if lhs.erased != rhs.erased {return false}
+    if lhs.produced != rhs.produced {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

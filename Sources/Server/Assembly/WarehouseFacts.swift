@@ -2,6 +2,16 @@ import Core
 import Synchronization
 
 extension Warehouse {
+  /// What tells this warehouse from others; a copy of its file has the same.
+  func identity() async throws -> String {
+    let found = Mutex("")
+    try await stream("SELECT id FROM warehouse_identity", []) { batch in
+      guard case .string(let ids) = batch.columns[0].values, let id = ids.first else { return }
+      found.withLock { $0 = id }
+    }
+    return found.withLock { $0 }
+  }
+
   /// When the newest stored event was learned; nil where no source has events.
   func lastStamp() async throws -> Timestamp? {
     let tables = Mutex<[String]>([])

@@ -1,0 +1,101 @@
+import Core
+import Synchronization
+
+/// Takes pushes of sources whose events go through a topic.
+///
+/// Guarantees: a push that was answered is in the log, acknowledged by as many brokers as the topic asks for. Waiting for
+/// `applied` ends when whoever reads the partitions, this process or another, has stored the records in both stores: the
+/// group's offsets are committed only then.
+package final class PushProducer: Sendable {
+  package typealias Connect = @Sendable () throws -> (any EventProducer, any GroupProgress)
+
+  /// How often the group is asked about partitions that another process reads, and about those that are read here, which
+  /// a rebalance may have taken away.
+  private static let pauses = (elsewhere: Duration.milliseconds(50), here: Duration.seconds(1))
+
+  private let stream: StreamIngest
+  private let connect: Connect
+  private let connection = Mutex<(producer: any EventProducer, progress: any GroupProgress)?>(nil)
+
+  /// - Parameter connect: called when the first push comes.
+  package init(stream: StreamIngest, connect: @escaping Connect) {
+    self.stream = stream
+    self.connect = connect
+  }
+
+  private func connected() throws -> (producer: any EventProducer, progress: any GroupProgress) {
+    try connection.withLock { connection in
+      if let connection { return connection }
+      let new = try connect()
+      connection = new
+      return new
+    }
+  }
+
+  /// Produces the records of a push, bad ones as well: who reads the topic puts them into quarantine. Returns where they end.
+  ///
+  /// - Parameter bytes: JSON lines, or a body that was found to be JSON.
+  package func produce(
+    _ bytes: [UInt8], isLines: Bool, of source: SourceDefinition, topic: String,
+    in project: ProjectDefinition, client: String?, first: Int64
+  ) async throws -> [StreamOffset] {
+    var push = ProducedRecords(source, topic: topic, in: project, client: client, first: first)
+    try bytes.withUnsafeBufferPointer { bytes in
+      if isLines { push.append(lines: bytes) } else { try push.append(body: bytes) }
+    }
+    return try await connected().producer.produce(push.records)
+  }
+
+  /// Returns when the records before these offsets are in both stores; throws `.deadlineExceeded` after `limit`.
+  package func applied(_ offsets: [StreamOffset], within limit: Span) async throws {
+    var ends: [StreamPartition: Int64] = [:]
+    for offset in offsets { ends[offset.partition] = max(offset.next, ends[offset.partition] ?? 0) }
+    let progress = try connected().progress
+    let wanted = ends
+    let isInTime = try await withThrowingTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        try await self.stream.applied.wait(
+          for: wanted.map { StreamOffset(partition: $0.key, next: $0.value) })
+        return true
+      }
+      group.addTask {
+        try await self.committed(wanted, progress)
+        return true
+      }
+      group.addTask {
+        try await Task.sleep(for: limit.duration)
+        return false
+      }
+      defer { group.cancelAll() }
+      return try await group.next() ?? false
+    }
+    guard isInTime else {
+      throw PlatformError(
+        .deadlineExceeded,
+        "the records are in their topic, but nobody has applied them within \(limit); they count when the topic is "
+          + "read. See martlet_kafka_lag_records, or push with wait=produced. Sent again they count twice, unless they "
+          + "have event ids or come with client and sequence",
+        context: ["records": "\(offsets.count)"])
+    }
+  }
+
+  private func committed(
+    _ ends: [StreamPartition: Int64], _ progress: any GroupProgress
+  ) async throws {
+    var left = ends
+    while !left.isEmpty {
+      let isHere = left.keys.allSatisfy(stream.reads)
+      try await Task.sleep(for: isHere ? Self.pauses.here : Self.pauses.elsewhere)
+      // Brokers that do not answer for a while are no reason to give up before the limit.
+      guard let found = try? await progress.committed(Array(left.keys)) else { continue }
+      left = left.filter { partition, end in (found[partition]?.next ?? 0) < end }
+    }
+  }
+
+  /// Keeps the producer until the task is cancelled; then delivers what is on its way.
+  package func run() async {
+    while !Task.isCancelled { try? await Task.sleep(for: .seconds(3_600)) }
+    let producer = connection.withLock { $0?.producer }
+    await producer?.close()
+  }
+}
