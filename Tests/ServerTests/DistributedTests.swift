@@ -8,7 +8,7 @@ extension WholeProgram {
   /// The same platform on Redis and with Kafka: real processes, killed and started again.
   @Suite struct DistributedTests {
     /// A `redis-server` that chose its port by its own rules is not to be had: a free one is asked for and passed on.
-    private static func withRedis(
+    static func withRedis(
       _ body: (Int) async throws -> Void
     ) async throws {
       let folder = try TemporaryFolder()

@@ -271,7 +271,8 @@ extension TileRing {
 }
 
 extension PendingEvent {
-  fileprivate init(_ write: OnlineWrite, row: Int) {
+  /// One row of a write, as an event by itself.
+  package init(_ write: OnlineWrite, row: Int) {
     self.init(
       eventTimestamp: write.eventTimestamps[row], createdAt: write.createdAt[row],
       sequence: write.sequences[row],

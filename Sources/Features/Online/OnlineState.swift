@@ -17,6 +17,8 @@ package final class OnlineState: StoredEventApplier {
     /// By source, microseconds.
     var newestEvent: [String: Int64] = [:]
     var isRestored = false
+    /// By stored view that was built while this process ran, when it could be read.
+    var visibleSince: [String: Timestamp] = [:]
     /// What the last snapshot contained.
     var saved: (position: [String: Int64], views: [String])?
 
@@ -67,6 +69,12 @@ package final class OnlineState: StoredEventApplier {
   /// By source, the newest event that is in the online state.
   package var newestEvents: [String: Timestamp] {
     state.withLock { $0.newestEvent }.mapValues(Timestamp.init(microseconds:))
+  }
+
+  /// By view that was built while this process ran, since when its definition has been read.
+  package var visibleSince: [String: Timestamp] {
+    let times = state.withLock { $0.visibleSince }
+    return visible.current.layouts.compactMapValues { times[$0.storageName] }
   }
 
   /// The number of entity keys of each view.
@@ -236,6 +244,8 @@ package final class OnlineState: StoredEventApplier {
       }
       state.withLock { $0.layouts = wanted }
       visible.publish(snapshot)
+      let now = clock.now
+      state.withLock { state in for layout in added { state.visibleSince[layout.view] = now } }
       let names = Set(wanted.map(\.view))
       for name in kept where !names.contains(name) { try await store.drop(view: name) }
     }

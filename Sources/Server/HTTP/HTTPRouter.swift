@@ -19,6 +19,7 @@ struct HTTPRouter {
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
     FeatureRoutes(services: services).add(to: api)
+    VerificationRoutes(services: services).add(to: api)
     IngestRoutes(services: services).add(to: api)
     QuarantineRoutes(services: services).add(to: api)
     ErasureRoutes(services: services).add(to: api)

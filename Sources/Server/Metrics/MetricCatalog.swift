@@ -26,6 +26,10 @@ package enum MetricCatalog {
     "martlet_ingest_queue_rows": "Rows that wait for the next commit.",
     "martlet_model_reload_failures_total": "Versions that could not be loaded, by model.",
     "martlet_online_read_seconds": "Time of an online read of features.",
+    "martlet_parity_compared_total":
+      "Served feature values that were compared with the warehouse, by feature.",
+    "martlet_parity_mismatch_total":
+      "Served feature values that differed from the warehouse when they were compared, by feature.",
     "martlet_drift_score": "Distance of the last window from the training baseline, by test.",
     "martlet_null_share": "Share of nulls of a feature in the last window.",
     "martlet_worker_restarts_total": "Python workers that were replaced, by reason.",

@@ -127,6 +127,19 @@ package enum Martlet_V1_FeatureStore: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "VerifyFeatures" metadata.
+        package enum VerifyFeatures: Sendable {
+            /// Request type for "VerifyFeatures".
+            package typealias Input = Martlet_V1_VerifyFeaturesRequest
+            /// Response type for "VerifyFeatures".
+            package typealias Output = Martlet_V1_VerifyFeaturesResponse
+            /// Descriptor for "VerifyFeatures".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "VerifyFeatures",
+                type: .unary
+            )
+        }
         /// Namespace for "Erase" metadata.
         package enum Erase: Sendable {
             /// Request type for "Erase".
@@ -150,6 +163,7 @@ package enum Martlet_V1_FeatureStore: Sendable {
             ListQuarantine.descriptor,
             ReplayQuarantine.descriptor,
             DiscardQuarantine.descriptor,
+            VerifyFeatures.descriptor,
             Erase.descriptor
         ]
     }
@@ -320,6 +334,24 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_QuarantineFilter>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_DiscardQuarantineResponse>
+
+        /// Handle the "VerifyFeatures" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Recomputes served features from the warehouse and tells what differs.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_VerifyFeaturesRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_VerifyFeaturesResponse` messages.
+        func verifyFeatures(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_VerifyFeaturesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyFeaturesResponse>
 
         /// Handle the "Erase" method.
         ///
@@ -492,6 +524,24 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_DiscardQuarantineResponse>
 
+        /// Handle the "VerifyFeatures" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Recomputes served features from the warehouse and tells what differs.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_VerifyFeaturesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_VerifyFeaturesResponse` message.
+        func verifyFeatures(
+            request: GRPCCore.ServerRequest<Martlet_V1_VerifyFeaturesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyFeaturesResponse>
+
         /// Handle the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -662,6 +712,24 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_DiscardQuarantineResponse
 
+        /// Handle the "VerifyFeatures" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Recomputes served features from the warehouse and tells what differs.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_VerifyFeaturesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_VerifyFeaturesResponse` to respond with.
+        func verifyFeatures(
+            request: Martlet_V1_VerifyFeaturesRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_VerifyFeaturesResponse
+
         /// Handle the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -775,6 +843,17 @@ extension Martlet_V1_FeatureStore.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.VerifyFeatures.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_VerifyFeaturesRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_VerifyFeaturesResponse>(),
+            handler: { request, context in
+                try await self.verifyFeatures(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Martlet_V1_FeatureStore.Method.Erase.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_EraseRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_EraseResponse>(),
@@ -873,6 +952,17 @@ extension Martlet_V1_FeatureStore.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_DiscardQuarantineResponse> {
         let response = try await self.discardQuarantine(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func verifyFeatures(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_VerifyFeaturesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyFeaturesResponse> {
+        let response = try await self.verifyFeatures(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -995,6 +1085,19 @@ extension Martlet_V1_FeatureStore.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_DiscardQuarantineResponse> {
         return GRPCCore.ServerResponse<Martlet_V1_DiscardQuarantineResponse>(
             message: try await self.discardQuarantine(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func verifyFeatures(
+        request: GRPCCore.ServerRequest<Martlet_V1_VerifyFeaturesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyFeaturesResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_VerifyFeaturesResponse>(
+            message: try await self.verifyFeatures(
                 request: request.message,
                 context: context
             ),
@@ -1207,6 +1310,29 @@ extension Martlet_V1_FeatureStore {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_DiscardQuarantineResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DiscardQuarantineResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "VerifyFeatures" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Recomputes served features from the warehouse and tells what differs.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_VerifyFeaturesRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_VerifyFeaturesRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_VerifyFeaturesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func verifyFeatures<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_VerifyFeaturesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_VerifyFeaturesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_VerifyFeaturesResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyFeaturesResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Erase" method.
@@ -1519,6 +1645,40 @@ extension Martlet_V1_FeatureStore {
             )
         }
 
+        /// Call the "VerifyFeatures" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Recomputes served features from the warehouse and tells what differs.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_VerifyFeaturesRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_VerifyFeaturesRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_VerifyFeaturesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func verifyFeatures<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_VerifyFeaturesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_VerifyFeaturesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_VerifyFeaturesResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyFeaturesResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.VerifyFeatures.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -1783,6 +1943,35 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_QuarantineFilter>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_DiscardQuarantineResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "VerifyFeatures" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Recomputes served features from the warehouse and tells what differs.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_VerifyFeaturesRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func verifyFeatures<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_VerifyFeaturesRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyFeaturesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.verifyFeatures(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_VerifyFeaturesRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_VerifyFeaturesResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -2079,6 +2268,39 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             metadata: metadata
         )
         return try await self.discardQuarantine(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "VerifyFeatures" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Recomputes served features from the warehouse and tells what differs.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func verifyFeatures<Result>(
+        _ message: Martlet_V1_VerifyFeaturesRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyFeaturesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_VerifyFeaturesRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.verifyFeatures(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -688,6 +688,136 @@ package nonisolated struct Martlet_V1_LineageEdge: Sendable {
   package init() {}
 }
 
+package nonisolated struct Martlet_V1_VerifyFeaturesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Reads features of random known keys now, instead of taking logged predictions.
+  package var live: Bool = false
+
+  /// Only predictions of this model; empty is all.
+  package var model: String = String()
+
+  /// How far back predictions are taken from; empty is 24h.
+  package var window: String = String()
+
+  /// When live, only these views; none is all.
+  package var views: [String] = []
+
+  /// Predictions, or keys of each view; 0 is 1000.
+  package var sample: UInt32 = 0
+
+  /// The share of differing values that is borne.
+  package var threshold: Double = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_VerifyFeaturesResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var passed: Bool = false
+
+  package var vectors: UInt64 = 0
+
+  package var compared: UInt64 = 0
+
+  /// Without those that were in flight.
+  package var mismatches: UInt64 = 0
+
+  package var inFlight: UInt64 = 0
+
+  package var mismatchShare: Double = 0
+
+  /// Values that were served by other definitions than those in force.
+  package var ofFormerDefinitions: UInt64 = 0
+
+  package var features: [Martlet_V1_VerifiedFeature] = []
+
+  /// The first mismatches.
+  package var examples: [Martlet_V1_FeatureMismatch] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_VerifiedFeature: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var feature: String = String()
+
+  package var compared: UInt64 = 0
+
+  /// missing_online, missing_in_warehouse, stale_online, expired_differs, null_differs, value_differs, in_flight
+  package var causes: Dictionary<String,UInt64> = [:]
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_FeatureMismatch: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var request: String {
+    get {_storage._request}
+    set {_uniqueStorage()._request = newValue}
+  }
+
+  package var feature: String {
+    get {_storage._feature}
+    set {_uniqueStorage()._feature = newValue}
+  }
+
+  package var time: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_storage._time ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_uniqueStorage()._time = newValue}
+  }
+  /// Returns true if `time` has been explicitly set.
+  package var hasTime: Bool {_storage._time != nil}
+  /// Clears the value of `time`. Subsequent reads from it will return its default value.
+  package mutating func clearTime() {_uniqueStorage()._time = nil}
+
+  package var cause: String {
+    get {_storage._cause}
+    set {_uniqueStorage()._cause = newValue}
+  }
+
+  package var served: Martlet_V1_FeatureValue {
+    get {_storage._served ?? Martlet_V1_FeatureValue()}
+    set {_uniqueStorage()._served = newValue}
+  }
+  /// Returns true if `served` has been explicitly set.
+  package var hasServed: Bool {_storage._served != nil}
+  /// Clears the value of `served`. Subsequent reads from it will return its default value.
+  package mutating func clearServed() {_uniqueStorage()._served = nil}
+
+  package var recomputed: Martlet_V1_FeatureValue {
+    get {_storage._recomputed ?? Martlet_V1_FeatureValue()}
+    set {_uniqueStorage()._recomputed = newValue}
+  }
+  /// Returns true if `recomputed` has been explicitly set.
+  package var hasRecomputed: Bool {_storage._recomputed != nil}
+  /// Clears the value of `recomputed`. Subsequent reads from it will return its default value.
+  package mutating func clearRecomputed() {_uniqueStorage()._recomputed = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
 package nonisolated struct Martlet_V1_PredictRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -2266,6 +2396,276 @@ nonisolated extension Martlet_V1_LineageEdge: SwiftProtobuf.Message, SwiftProtob
     if lhs.from != rhs.from {return false}
     if lhs.to != rhs.to {return false}
     if lhs.role != rhs.role {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_VerifyFeaturesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerifyFeaturesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}live\0\u{1}model\0\u{1}window\0\u{1}views\0\u{1}sample\0\u{1}threshold\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.live) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.model) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.window) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.views) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.sample) }()
+      case 6: try { try decoder.decodeSingularDoubleField(value: &self.threshold) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.live != false {
+      try visitor.visitSingularBoolField(value: self.live, fieldNumber: 1)
+    }
+    if !self.model.isEmpty {
+      try visitor.visitSingularStringField(value: self.model, fieldNumber: 2)
+    }
+    if !self.window.isEmpty {
+      try visitor.visitSingularStringField(value: self.window, fieldNumber: 3)
+    }
+    if !self.views.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.views, fieldNumber: 4)
+    }
+    if self.sample != 0 {
+      try visitor.visitSingularUInt32Field(value: self.sample, fieldNumber: 5)
+    }
+    if self.threshold.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.threshold, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_VerifyFeaturesRequest, rhs: Martlet_V1_VerifyFeaturesRequest) -> Bool {
+    if lhs.live != rhs.live {return false}
+    if lhs.model != rhs.model {return false}
+    if lhs.window != rhs.window {return false}
+    if lhs.views != rhs.views {return false}
+    if lhs.sample != rhs.sample {return false}
+    if lhs.threshold != rhs.threshold {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerifyFeaturesResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}passed\0\u{1}vectors\0\u{1}compared\0\u{1}mismatches\0\u{3}in_flight\0\u{3}mismatch_share\0\u{3}of_former_definitions\0\u{1}features\0\u{1}examples\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.passed) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.vectors) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.compared) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.mismatches) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.inFlight) }()
+      case 6: try { try decoder.decodeSingularDoubleField(value: &self.mismatchShare) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.ofFormerDefinitions) }()
+      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.features) }()
+      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.examples) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.passed != false {
+      try visitor.visitSingularBoolField(value: self.passed, fieldNumber: 1)
+    }
+    if self.vectors != 0 {
+      try visitor.visitSingularUInt64Field(value: self.vectors, fieldNumber: 2)
+    }
+    if self.compared != 0 {
+      try visitor.visitSingularUInt64Field(value: self.compared, fieldNumber: 3)
+    }
+    if self.mismatches != 0 {
+      try visitor.visitSingularUInt64Field(value: self.mismatches, fieldNumber: 4)
+    }
+    if self.inFlight != 0 {
+      try visitor.visitSingularUInt64Field(value: self.inFlight, fieldNumber: 5)
+    }
+    if self.mismatchShare.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.mismatchShare, fieldNumber: 6)
+    }
+    if self.ofFormerDefinitions != 0 {
+      try visitor.visitSingularUInt64Field(value: self.ofFormerDefinitions, fieldNumber: 7)
+    }
+    if !self.features.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.features, fieldNumber: 8)
+    }
+    if !self.examples.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.examples, fieldNumber: 9)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_VerifyFeaturesResponse, rhs: Martlet_V1_VerifyFeaturesResponse) -> Bool {
+    if lhs.passed != rhs.passed {return false}
+    if lhs.vectors != rhs.vectors {return false}
+    if lhs.compared != rhs.compared {return false}
+    if lhs.mismatches != rhs.mismatches {return false}
+    if lhs.inFlight != rhs.inFlight {return false}
+    if lhs.mismatchShare != rhs.mismatchShare {return false}
+    if lhs.ofFormerDefinitions != rhs.ofFormerDefinitions {return false}
+    if lhs.features != rhs.features {return false}
+    if lhs.examples != rhs.examples {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_VerifiedFeature: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerifiedFeature"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}feature\0\u{1}compared\0\u{1}causes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.feature) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.compared) }()
+      case 3: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &self.causes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.feature.isEmpty {
+      try visitor.visitSingularStringField(value: self.feature, fieldNumber: 1)
+    }
+    if self.compared != 0 {
+      try visitor.visitSingularUInt64Field(value: self.compared, fieldNumber: 2)
+    }
+    if !self.causes.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: self.causes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_VerifiedFeature, rhs: Martlet_V1_VerifiedFeature) -> Bool {
+    if lhs.feature != rhs.feature {return false}
+    if lhs.compared != rhs.compared {return false}
+    if lhs.causes != rhs.causes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_FeatureMismatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".FeatureMismatch"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}request\0\u{1}feature\0\u{1}time\0\u{1}cause\0\u{1}served\0\u{1}recomputed\0")
+
+  fileprivate class _StorageClass {
+    var _request: String = String()
+    var _feature: String = String()
+    var _time: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+    var _cause: String = String()
+    var _served: Martlet_V1_FeatureValue? = nil
+    var _recomputed: Martlet_V1_FeatureValue? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _request = source._request
+      _feature = source._feature
+      _time = source._time
+      _cause = source._cause
+      _served = source._served
+      _recomputed = source._recomputed
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._request) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._feature) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._time) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._cause) }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._served) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._recomputed) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._request.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._request, fieldNumber: 1)
+      }
+      if !_storage._feature.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._feature, fieldNumber: 2)
+      }
+      try { if let v = _storage._time {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      } }()
+      if !_storage._cause.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._cause, fieldNumber: 4)
+      }
+      try { if let v = _storage._served {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._recomputed {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_FeatureMismatch, rhs: Martlet_V1_FeatureMismatch) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._request != rhs_storage._request {return false}
+        if _storage._feature != rhs_storage._feature {return false}
+        if _storage._time != rhs_storage._time {return false}
+        if _storage._cause != rhs_storage._cause {return false}
+        if _storage._served != rhs_storage._served {return false}
+        if _storage._recomputed != rhs_storage._recomputed {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,45 @@
+import Core
+import Features
+import GRPCCore
+import Wire
+
+extension FeatureStoreService {
+  func verifyFeatures(
+    request: Martlet_V1_VerifyFeaturesRequest, context: ServerContext
+  ) async throws -> Martlet_V1_VerifyFeaturesResponse {
+    let outcome = try await FeatureVerification(services: services).run(
+      VerificationCall(
+        isLive: request.live, model: request.model, window: request.window, views: request.views,
+        vectors: Int64(request.sample), threshold: request.threshold))
+    var response = Martlet_V1_VerifyFeaturesResponse()
+    response.passed = outcome.isPassed
+    response.vectors = UInt64(outcome.report.vectors)
+    response.compared = UInt64(outcome.report.comparedValues)
+    response.mismatches = UInt64(outcome.report.wrong.count)
+    response.inFlight = UInt64(outcome.report.mismatches.count - outcome.report.wrong.count)
+    response.mismatchShare = outcome.report.mismatchShare
+    response.ofFormerDefinitions = UInt64(outcome.ofFormerDefinitions)
+    response.features = outcome.features.map { feature in
+      var wire = Martlet_V1_VerifiedFeature()
+      wire.feature = feature.name.description
+      wire.compared = UInt64(feature.compared)
+      for cause in feature.causes { wire.causes[cause.cause.rawValue] = UInt64(cause.count) }
+      return wire
+    }
+    response.examples = outcome.report.mismatches.prefix(VerificationOutcome.examples).map(\.wire)
+    return response
+  }
+}
+
+extension ParityCheck.Mismatch {
+  fileprivate var wire: Martlet_V1_FeatureMismatch {
+    var wire = Martlet_V1_FeatureMismatch()
+    wire.request = id
+    wire.feature = feature.description
+    wire.time = time.wire
+    wire.cause = cause.rawValue
+    wire.served = served.wire
+    wire.recomputed = recomputed.wire
+    return wire
+  }
+}
