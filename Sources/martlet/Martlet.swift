@@ -79,7 +79,7 @@ struct CommonOptions: ParsableArguments {
   @Option(
     name: .long,
     help:
-      "Address of a running platform, as in http://127.0.0.1:8080 (default: found by the data directory)."
+      "Address of a running platform, as in http://127.0.0.1:8080 (default: $MARTLET_ADDRESS, else found by the data directory)."
   )
   var server: String?
 

@@ -5,7 +5,7 @@ import NIOCore
 import NIOHTTP1
 import Server
 
-/// A command's line to a platform: the one that runs on the data directory, one named by `--server`, or one started for the command.
+/// A command's line to a platform: one named by `--server` or `MARTLET_ADDRESS`, the one that runs on the data directory, or one started for the command.
 struct PlatformConnection: Sendable {
   /// A refused connection is an answer: nobody waits for a platform that is not there.
   private static let client: HTTPClient = {
@@ -27,7 +27,10 @@ struct PlatformConnection: Sendable {
   ) async throws -> Result {
     let (configuration, _) = try ConfigurationLoader.load(options)
     let token = configuration.server.token?.value
-    if let address = options.server ?? RunningPlatform.find(configuration)?.httpAddress {
+    let named = ProcessInfo.processInfo.environment["MARTLET_ADDRESS"].flatMap {
+      $0.isEmpty ? nil : $0
+    }
+    if let address = options.server ?? named ?? RunningPlatform.find(configuration)?.httpAddress {
       return try await body(PlatformConnection(address: address, token: token))
     }
     do {

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from client_side import NEW_CUSTOMERS, connected, write_project
 from platform_side import Platform, write_dataset
+from running_platform import RunningPlatform
+
+import martlet
 
 
 @pytest.fixture
@@ -46,3 +51,31 @@ def customers(tmp_path: Path) -> Path:
         },
         chunk_rows=150,
     )
+
+
+@pytest.fixture(scope="session")
+def client_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform that the tests of the client share; each has customers of its own."""
+    folder = tmp_path_factory.mktemp("client") / "project"
+    folder.mkdir()
+    write_project(folder)
+    running = RunningPlatform(folder)
+    try:
+        with martlet.Client(running.address) as client:
+            client.apply(folder, author="tests")
+        yield running
+    finally:
+        status = running.stop()
+    assert status == 0, running.log.read_text()
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest, client_platform: RunningPlatform) -> Iterator[Any]:
+    with connected(request.param, client_platform.address) as client:
+        yield client
+
+
+@pytest.fixture
+def customer() -> int:
+    """A customer that no other test knows."""
+    return next(NEW_CUSTOMERS)

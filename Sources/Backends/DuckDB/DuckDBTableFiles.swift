@@ -27,8 +27,9 @@ package final class DuckDBTableFiles: TableFiles {
       try appender.append(batch, to: "result")
       try appender.finish()
       do {
+        let written = batch.columns.map(\.written).joined(separator: ", ")
         try connection.run(
-          "COPY result TO \(path.sqlLiteral) \(format == .csv ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)")"
+          "COPY (SELECT \(written) FROM result) TO \(path.sqlLiteral) \(format == .csv ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)")"
         )
       } catch {
         try? FileManager.default.removeItem(atPath: path)
@@ -55,6 +56,14 @@ package final class DuckDBTableFiles: TableFiles {
 }
 
 extension Column {
+  /// The column as a file takes it. Parquet has lists of one kind only, and of a null array of fixed length DuckDB
+  /// 1.5 writes as many elements as it would have, which readers other than itself refuse.
+  fileprivate var written: String {
+    let name = EventTable.quoted(name)
+    guard case .array(let element, .some) = type else { return name }
+    return "\(name)::\(ColumnType(element).stored)[] AS \(name)"
+  }
+
   /// Arrays as JSON text, the form in which CSV files bring them too.
   fileprivate var withListsAsText: Column {
     guard case .list(let lists) = values else { return self }

@@ -36,7 +36,8 @@ package struct ConfigurationLoader {
 
   /// Variables that the platform, its tools and its workers use but that are no settings.
   static let otherVariables: Set<String> = [
-    "MARTLET_CONFIG", "MARTLET_DUCKDB_HOME", "MARTLET_SKIP_APT", "MARTLET_WORKER_TOKEN",
+    "MARTLET_ADDRESS", "MARTLET_CONFIG", "MARTLET_DUCKDB_HOME", "MARTLET_SKIP_APT",
+    "MARTLET_WORKER_TOKEN",
   ]
   /// A shorter name for a variable that is set often.
   static let aliases = ["MARTLET_PYTHON": "MARTLET_WORKERS_PYTHON"]

@@ -1,0 +1,65 @@
+"""The Python client of a Martlet platform.
+
+`Client` calls it, `AsyncClient` does so from an event loop; both have the same methods. Errors are
+in `martlet.errors`, what calls answer in `martlet.answers`.
+"""
+
+from martlet.answers import (
+    Feature,
+    IngestReport,
+    Job,
+    Lineage,
+    Model,
+    ModelVersion,
+    OnlineFeatures,
+    Plan,
+    Predictions,
+    PushReceipt,
+    QuarantinedRecord,
+    Verification,
+)
+from martlet.async_client import AsyncClient
+from martlet.calls.warehouse import TruncatedResult
+from martlet.client import Client
+from martlet.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    InvalidDefinitionError,
+    InvalidRecordError,
+    JobFailedError,
+    MartletError,
+    MissingFeatureError,
+    NotFoundError,
+    OverloadedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DeadlineExceededError",
+    "Feature",
+    "IngestReport",
+    "InvalidArgumentError",
+    "InvalidDefinitionError",
+    "InvalidRecordError",
+    "Job",
+    "JobFailedError",
+    "Lineage",
+    "MartletError",
+    "MissingFeatureError",
+    "Model",
+    "ModelVersion",
+    "NotFoundError",
+    "OnlineFeatures",
+    "OverloadedError",
+    "Plan",
+    "Predictions",
+    "PushReceipt",
+    "QuarantinedRecord",
+    "TruncatedResult",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "Verification",
+]

@@ -1,0 +1,198 @@
+"""Feature values, now and as they were, and how well the two agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from martlet import frames
+from martlet.answers import Feature, OnlineFeatures, Verification
+from martlet.errors import InternalError, InvalidArgumentError, NotFoundError
+from martlet.exchange import LONG_SECONDS, Call, Request, json_body
+from martlet.values import row_to_wire
+
+
+class FeatureMemory:
+    """The features that the platform has told of, so that not every read asks again.
+
+    Forgotten when a call fails over a name or a type, and when this client applies definitions.
+    """
+
+    def __init__(self) -> None:
+        self._known: Mapping[str, Feature] = {}
+
+    def __getitem__(self, name: str) -> Feature | None:
+        return self._known.get(name)
+
+    def remember(self, features: Iterable[Feature]) -> None:
+        self._known = {feature.name: feature for feature in features}
+
+    def forget(self) -> None:
+        self._known = {}
+
+    def types(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: known.type for name in names if (known := self[name])}
+
+
+def list_features() -> Call[list[Feature]]:
+    response = yield Request("GET", "/api/v1/features")
+    return [Feature.of(feature) for feature in response.json["features"]]
+
+
+def get_online(
+    memory: FeatureMemory, features: Sequence[str], entities: Any, timeout: float | None
+) -> Call[OnlineFeatures]:
+    names = _names(features)
+    rows = rows_of(entities, "entities")
+    yield from _learn(memory, names)
+    body = json_body({"features": names, "entities": rows})
+    try:
+        response = yield Request("POST", "/api/v1/features/online", body=body, timeout=timeout)
+    except (InvalidArgumentError, NotFoundError):
+        memory.forget()
+        raise
+    return OnlineFeatures.of(response.json, rows, memory.types(names))
+
+
+def rows_of(entities: Any, what: str) -> list[dict[str, Any]]:
+    """One dictionary, several, or a data frame as rows of JSON."""
+    rows: Iterable[Any]
+    if isinstance(entities, Mapping):
+        rows = [entities]
+    elif frames.form_of(entities):
+        rows = frames.to_arrow(entities).to_pylist()
+    elif isinstance(entities, Iterable) and not isinstance(entities, str | bytes):
+        rows = entities
+    else:
+        rows = [entities]
+    return [row_to_wire(row, what) for row in rows]
+
+
+def get_history(
+    memory: FeatureMemory,
+    spine: Any,
+    features: Sequence[str],
+    time: str,
+    mode: str,
+    as_: str | None,
+    timeout: float | None,
+) -> Call[Any]:
+    """Sends the key columns and the time only, and adds the answer's columns to the spine."""
+    names = _names(features)
+    if isinstance(spine, str | PathLike):
+        answer = yield from _history_of_file(Path(spine), names, time, mode, as_, timeout)
+        return answer
+    form = frames.form_of(spine)
+    if form is None:
+        raise InvalidArgumentError(
+            "a spine is a table of pandas, Polars or Arrow, or the path of a CSV or Parquet "
+            f"file, not {type(spine).__name__}"
+        )
+    form = frames.checked_form(as_ or form)
+    if taken := sorted(set(names) & set(frames.column_names(spine))):
+        raise InvalidArgumentError(
+            f"the spine has a column '{taken[0]}' already; rename or drop it"
+        )
+    yield from _learn(memory, names)
+    wanted = {time} | {column for name in names if (known := memory[name]) for column in known.key}
+    keys = frames.to_arrow(spine, wanted if all(memory[name] for name in names) else None)
+    try:
+        added = yield from _history(
+            frames.parquet_bytes(keys), "parquet", "the spine", names, time, mode, timeout
+        )
+    except (InvalidArgumentError, NotFoundError):
+        memory.forget()
+        raise
+    if added.num_rows != frames.row_count(spine):
+        raise InternalError(
+            f"the platform answered {added.num_rows} rows to a spine of {frames.row_count(spine)}"
+        )
+    return frames.joined(spine, added.select(names), form)
+
+
+def _history_of_file(
+    path: Path, names: list[str], time: str, mode: str, as_: str | None, timeout: float | None
+) -> Call[Any]:
+    form = frames.checked_form(as_ or "pandas")
+    kind = path.suffix.lstrip(".").lower()
+    if kind not in ("csv", "parquet"):
+        raise InvalidArgumentError(f"a spine's file ends in .csv or .parquet, unlike {path}")
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}")
+    table = yield from _history(path, kind, str(path), names, time, mode, timeout)
+    return frames.from_arrow(table, form)
+
+
+def _history(
+    body: bytes | Path,
+    kind: str,
+    called: str,
+    names: list[str],
+    time: str,
+    mode: str,
+    timeout: float | None,
+) -> Call[pa.Table]:
+    query = {
+        "features": ",".join(names),
+        "time": time,
+        "mode": mode,
+        "spine_format": kind,
+        "spine_name": called,
+        "format": "parquet",
+    }
+    response = yield Request(
+        "POST",
+        "/api/v1/features/history",
+        query=query,
+        body=body,
+        content_type="application/octet-stream",
+        spooled=True,
+        timeout=timeout or LONG_SECONDS,
+    )
+    return frames.read_parquet(response.file)
+
+
+def verify(
+    model: str | None,
+    window: str | None,
+    sample: int | None,
+    live: bool,
+    views: Sequence[str] | None,
+) -> Call[Verification]:
+    asked = {
+        "model": model,
+        "window": window,
+        "sample": sample,
+        "live": live or None,
+        "views": None if views is None else list(views),
+    }
+    body = {name: value for name, value in asked.items() if value is not None}
+    response = yield Request(
+        "POST", "/api/v1/features/verify", body=json_body(body), timeout=LONG_SECONDS
+    )
+    return Verification.of(response.json)
+
+
+def _learn(memory: FeatureMemory, names: Sequence[str]) -> Call[None]:
+    if all(memory[name] for name in names):
+        return
+    known = yield from list_features()
+    memory.remember(known)
+
+
+def _names(features: Sequence[str]) -> list[str]:
+    if isinstance(features, str):
+        raise InvalidArgumentError(f"features is a list of names, as in ['{features}']")
+    names = list(features)
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or "," in name:
+            raise InvalidArgumentError(f"{name!r} is not a feature; write view.feature")
+        if name in names[:index]:
+            raise InvalidArgumentError(f"'{name}' is asked for twice; name it once")
+    if not names:
+        raise InvalidArgumentError("no features are asked for; name at least one, as view.feature")
+    return names
