@@ -160,7 +160,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Path,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -171,7 +171,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Frame,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -182,7 +182,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -193,7 +193,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -204,7 +204,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -214,7 +214,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = "event_timestamp",
         mode: str = "as_corrected",
@@ -223,6 +223,7 @@ class AsyncClient:
     ) -> Any:
         """The spine with one column more for each feature, as of each row's own time.
 
+        `features` are names as `view.feature`, or the name of one feature set.
         The rows stay as they are: each once, in their order, with all their columns and their
         index. `spine` is a table of pandas, Polars or Arrow with the key columns and a column
         `time` that has a zone, or the path of a CSV or Parquet file; the answer is of the same

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from client_side import DAY, NOW, order
 from running_platform import RunningPlatform, needs_binary
@@ -228,8 +229,13 @@ def test_a_models_features_are_a_set_with_a_name(client: Any, customer: int) -> 
     assert answer.features == churn.features
     assert dict(answer[0])["orders.mean_30d"] == 3.0
     assert answer[0].age("orders.amount") == answer.time - NOW
-    with pytest.raises(martlet.NotFoundError, match="churn"):
-        client.get_online("chorn", {"customer_id": customer})
+    spine = pa.table({"customer_id": [customer], "event_timestamp": [NOW + DAY]})
+    history = client.get_history(spine, "churn")
+    assert history.schema.names[2:] == list(churn.features)
+    assert history.column("orders.mean_30d").to_pylist() == [3.0]
+    for call in (client.get_online, lambda name, _: client.get_history(spine, name)):
+        with pytest.raises(martlet.NotFoundError, match="churn"):
+            call("chorn", {"customer_id": customer})
 
 
 def test_freshness_is_told_by_view(client: Any, customer: int) -> None:

@@ -96,13 +96,15 @@ def rows_of(entities: Any, what: str) -> list[dict[str, Any]]:
 def get_history(
     memory: FeatureMemory,
     spine: Any,
-    features: Sequence[str],
+    features: Sequence[str] | str,
     time: str,
     mode: str,
     as_: str | None,
     timeout: float | None,
 ) -> Call[Any]:
     """Sends the key columns and the time only, and adds the answer's columns to the spine."""
+    if isinstance(features, str):
+        features = yield from _features_of_set(features)
     names = _names(features)
     if isinstance(spine, str | PathLike):
         answer = yield from _history_of_file(Path(spine), names, time, mode, as_, timeout)
@@ -198,6 +200,22 @@ def verify(
         "POST", "/api/v1/features/verify", body=json_body(body), timeout=LONG_SECONDS
     )
     return Verification.of(response.json)
+
+
+def _features_of_set(name: str) -> Call[list[str]]:
+    """Those of a set that events tell; what a request brings has no history."""
+    found = yield from list_feature_sets()
+    chosen = [each for each in found if each.name == name]
+    if not chosen:
+        known = ", ".join(each.name for each in found) or "none"
+        raise NotFoundError(f"there is no feature set '{name}'; known: {known}")
+    of_requests = [feature for feature in chosen[0].features if "." not in feature]
+    if of_requests:
+        raise InvalidArgumentError(
+            f"'{of_requests[0]}' of the feature set '{name}' is made of what a request brings, so "
+            "it has no history; name the others as view.feature"
+        )
+    return list(chosen[0].features)
 
 
 def _know(memory: FeatureMemory, names: Sequence[str]) -> Call[None]:
