@@ -6,6 +6,8 @@ in `martlet.errors`, what calls answer in `martlet.answers`.
 
 from martlet.answers import (
     Feature,
+    FeatureSet,
+    Freshness,
     IngestReport,
     Job,
     Lineage,
@@ -40,6 +42,8 @@ __all__ = [
     "Client",
     "DeadlineExceededError",
     "Feature",
+    "FeatureSet",
+    "Freshness",
     "IngestReport",
     "InvalidArgumentError",
     "InvalidDefinitionError",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self, overload
 
 from martlet import frames
@@ -231,6 +231,26 @@ class Feature(Answer):
     what: str
 
 
+@dataclass(frozen=True)
+class FeatureSet(Answer):
+    """The features that a model reads: `entities` are its keys, `inputs` what a caller adds."""
+
+    name: str
+    features: tuple[str, ...] = field(metadata=TUPLE)
+    entities: tuple[str, ...] = field(metadata=TUPLE, default=())
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Freshness(Answer):
+    """How new the newest event of a view is; None where it has none."""
+
+    view: str
+    source: str
+    newest_event: datetime | None = field(metadata=TIME, default=None)
+    age_seconds: float | None = None
+
+
 class OnlineRow(Mapping[str, Any]):
     """The features of one row of keys, by name, each with a status and the time of its event."""
 
@@ -258,13 +278,18 @@ class OnlineRow(Mapping[str, Any]):
         """When the event behind the value happened."""
         return self._answer.event_timestamps[self._index][self._answer.column(feature)]
 
+    def age(self, feature: str) -> timedelta | None:
+        """How long before the read that was; None where the platform does not tell its time."""
+        at = self.event_timestamp(feature)
+        return None if at is None or self._answer.time is None else self._answer.time - at
+
 
 @dataclass(frozen=True)
 class OnlineFeatures(Sequence[OnlineRow]):
     """One row of values for each row of keys, in the order asked for.
 
     `answer[0]["view.feature"]` is one value; `statuses` and `event_timestamps` have the form of
-    `values`, a list for each row.
+    `values`, one tuple for each row. `time` is the instant of the read.
     """
 
     features: tuple[str, ...]
@@ -273,6 +298,7 @@ class OnlineFeatures(Sequence[OnlineRow]):
     statuses: tuple[tuple[str, ...], ...]
     event_timestamps: tuple[tuple[datetime | None, ...], ...]
     types: Mapping[str, str] = field(default_factory=dict, repr=False)
+    time: datetime | None = None
 
     @classmethod
     def of(
@@ -295,6 +321,7 @@ class OnlineFeatures(Sequence[OnlineRow]):
                     for times in (row["event_timestamps"] for row in rows)
                 ),
                 types={name: kind for name, kind in types.items() if name in names},
+                time=None if body.get("time") is None else time_from_wire(body["time"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InternalError(f"the answer has no features as asked for ({error!r})") from error
@@ -395,23 +422,23 @@ class FeatureVerification(Answer):
 class Verification(Answer):
     """Served values against what the warehouse says they should have been.
 
-    `in_flight` are differences that a commit just then explains; they are no mismatches.
+    `passed`: at most the share `threshold` of the compared values differs. `in_flight` are
+    differences that a commit just then explains; they are no mismatches. `of_former_definitions`
+    are logged vectors that were not compared since their features have changed.
     """
 
+    passed: bool
     vectors: int
     compared: int
     mismatches: int
     mismatch_share: float
     in_flight: int = 0
-    before_definitions: int = 0
+    threshold: float = 0.0
+    of_former_definitions: int = 0
     features: tuple[FeatureVerification, ...] = field(
         metadata=many(FeatureVerification), default=()
     )
     examples: tuple[Mapping[str, Any], ...] = field(metadata=TUPLE, default=())
-
-    def holds(self, threshold: float = 0.0) -> bool:
-        """Whether at most this share of the compared values differs."""
-        return self.mismatch_share <= threshold
 
 
 # MARK: models and jobs

@@ -17,6 +17,8 @@ from martlet.answers import (
     DriftReport,
     ErasureReceipt,
     Feature,
+    FeatureSet,
+    Freshness,
     IngestReport,
     Job,
     Lineage,
@@ -139,14 +141,18 @@ class AsyncClient:
         """Every feature in force, with its type, entity and key columns."""
         return await self._run(feature_calls.list_features())
 
+    async def list_feature_sets(self) -> list[FeatureSet]:
+        """The named sets of features: those that a model reads, under its name."""
+        return await self._run(feature_calls.list_feature_sets())
+
     async def get_online(
-        self, features: Sequence[str], entities: Any, *, timeout: float | None = None
+        self, features: Sequence[str] | str, entities: Any, *, timeout: float | None = None
     ) -> OnlineFeatures:
         """The features of each entity key as of now.
 
-        `entities` is a dictionary of key columns, several, or a data frame. A push that has been
-        acknowledged is seen. Unknown keys are no error: their values are null or 0, their status
-        is `not_found`.
+        `features` are names as `view.feature`, or the name of one feature set. `entities` is a
+        dictionary of key columns, several, or a data frame. A push that has been acknowledged is
+        seen. Unknown keys are no error: their values are null or 0, their status is `not_found`.
         """
         return await self._run(feature_calls.get_online(self._memory, features, entities, timeout))
 
@@ -154,7 +160,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Path,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -165,7 +171,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Frame,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -176,7 +182,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -187,7 +193,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -198,7 +204,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -208,7 +214,7 @@ class AsyncClient:
     async def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = "event_timestamp",
         mode: str = "as_corrected",
@@ -217,6 +223,7 @@ class AsyncClient:
     ) -> Any:
         """The spine with one column more for each feature, as of each row's own time.
 
+        `features` are names as `view.feature`, or the name of one feature set.
         The rows stay as they are: each once, in their order, with all their columns and their
         index. `spine` is a table of pandas, Polars or Arrow with the key columns and a column
         `time` that has a zone, or the path of a CSV or Parquet file; the answer is of the same
@@ -232,15 +239,22 @@ class AsyncClient:
         *,
         window: str | None = None,
         sample: int | None = None,
+        threshold: float | None = None,
         live: bool = False,
         views: Sequence[str] | None = None,
     ) -> Verification:
         """Compares served feature values with what the warehouse says they should have been.
 
         A sample of the predictions logged within `window` (of one model, or all), or with `live`
-        of reads made now. `verification.holds(threshold)` says whether that is good enough.
+        of reads made now (of some views, or all). `verification.passed` says whether at most the
+        share `threshold` of the values differs.
         """
-        return await self._run(feature_calls.verify(model, window, sample, live, views))
+        call = feature_calls.verify(model, window, sample, threshold, live, views)
+        return await self._run(call)
+
+    async def freshness(self, views: Sequence[str] | None = None) -> list[Freshness]:
+        """How new the newest event is that each view has applied."""
+        return await self._run(feature_calls.freshness(views))
 
     # MARK: events
 

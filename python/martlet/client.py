@@ -15,6 +15,8 @@ from martlet.answers import (
     DriftReport,
     ErasureReceipt,
     Feature,
+    FeatureSet,
+    Freshness,
     IngestReport,
     Job,
     Lineage,
@@ -129,14 +131,18 @@ class Client:
         """Every feature in force, with its type, entity and key columns."""
         return self._run(feature_calls.list_features())
 
+    def list_feature_sets(self) -> list[FeatureSet]:
+        """The named sets of features: those that a model reads, under its name."""
+        return self._run(feature_calls.list_feature_sets())
+
     def get_online(
-        self, features: Sequence[str], entities: Any, *, timeout: float | None = None
+        self, features: Sequence[str] | str, entities: Any, *, timeout: float | None = None
     ) -> OnlineFeatures:
         """The features of each entity key as of now.
 
-        `entities` is a dictionary of key columns, several, or a data frame. A push that has been
-        acknowledged is seen. Unknown keys are no error: their values are null or 0, their status
-        is `not_found`.
+        `features` are names as `view.feature`, or the name of one feature set. `entities` is a
+        dictionary of key columns, several, or a data frame. A push that has been acknowledged is
+        seen. Unknown keys are no error: their values are null or 0, their status is `not_found`.
         """
         return self._run(feature_calls.get_online(self._memory, features, entities, timeout))
 
@@ -144,7 +150,7 @@ class Client:
     def get_history(
         self,
         spine: Path,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -155,7 +161,7 @@ class Client:
     def get_history(
         self,
         spine: Frame,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -166,7 +172,7 @@ class Client:
     def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -177,7 +183,7 @@ class Client:
     def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -188,7 +194,7 @@ class Client:
     def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = ...,
         mode: str = ...,
@@ -198,7 +204,7 @@ class Client:
     def get_history(
         self,
         spine: Any,
-        features: Sequence[str],
+        features: Sequence[str] | str,
         *,
         time: str = "event_timestamp",
         mode: str = "as_corrected",
@@ -207,6 +213,7 @@ class Client:
     ) -> Any:
         """The spine with one column more for each feature, as of each row's own time.
 
+        `features` are names as `view.feature`, or the name of one feature set.
         The rows stay as they are: each once, in their order, with all their columns and their
         index. `spine` is a table of pandas, Polars or Arrow with the key columns and a column
         `time` that has a zone, or the path of a CSV or Parquet file; the answer is of the same
@@ -222,15 +229,22 @@ class Client:
         *,
         window: str | None = None,
         sample: int | None = None,
+        threshold: float | None = None,
         live: bool = False,
         views: Sequence[str] | None = None,
     ) -> Verification:
         """Compares served feature values with what the warehouse says they should have been.
 
         A sample of the predictions logged within `window` (of one model, or all), or with `live`
-        of reads made now. `verification.holds(threshold)` says whether that is good enough.
+        of reads made now (of some views, or all). `verification.passed` says whether at most the
+        share `threshold` of the values differs.
         """
-        return self._run(feature_calls.verify(model, window, sample, live, views))
+        call = feature_calls.verify(model, window, sample, threshold, live, views)
+        return self._run(call)
+
+    def freshness(self, views: Sequence[str] | None = None) -> list[Freshness]:
+        """How new the newest event is that each view has applied."""
+        return self._run(feature_calls.freshness(views))
 
     # MARK: events
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any, cast
 
 import anyio
@@ -148,8 +149,13 @@ def _spool() -> IO[bytes]:
 class Transport(Attempt):
     """Sends requests and waits for their answers; for any number of threads."""
 
-    _client: httpx2.Client | None = None
-    _process = 0
+    def __init__(
+        self, address: str, token: str | None, timeout: float, policy: RetryPolicy
+    ) -> None:
+        super().__init__(address, token, timeout, policy)
+        self._lock = Lock()
+        self._client: httpx2.Client | None = None
+        self._process = 0
 
     def send(self, request: Request) -> Response:
         attempt = 1
@@ -162,16 +168,18 @@ class Transport(Attempt):
             attempt += 1
 
     def close(self) -> None:
-        client, self._client = self._client, None
+        with self._lock:
+            client, self._client = self._client, None
         if client and self._process == os.getpid():
             client.close()
 
     def _opened(self) -> httpx2.Client:
         """The connections of this process; those of the parent of a fork are left alone."""
-        if self._client is None or self._process != os.getpid():
-            self._client = httpx2.Client(headers=self.headers, limits=self.limits)
-            self._process = os.getpid()
-        return self._client
+        with self._lock:
+            if self._client is None or self._process != os.getpid():
+                self._client = httpx2.Client(headers=self.headers, limits=self.limits)
+                self._process = os.getpid()
+            return self._client
 
     def _send(self, request: Request) -> Response:
         body = request.body

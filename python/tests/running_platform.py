@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-BUILT = CHECKOUT / ".build" / "release"
+BUILT = Path(os.environ.get("MARTLET_EXECUTABLE", CHECKOUT / ".build/release/martlet")).parent
 READY_SECONDS = 60
 
 needs_binary = pytest.mark.skipif(

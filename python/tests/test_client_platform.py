@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from client_side import DAY, NOW, order
 from running_platform import RunningPlatform, needs_binary
@@ -195,16 +197,52 @@ def test_status_names_the_project(client: Any) -> None:
     assert client.status()["project"] == "client_tests"
 
 
+def offered(call: Callable[[], Any], path: str) -> Any:
+    """The call's answer; skips the test on a platform that has no such route yet."""
+    try:
+        return call()
+    except martlet.NotFoundError as error:
+        if f"there is nothing at {path}" not in str(error):
+            raise
+        pytest.skip(f"this platform has no {path} yet")
+
+
 def test_verification_compares_served_values(client: Any, customer: int) -> None:
     client.push("orders", order(customer, amount=1.0))
-    try:
-        verification = client.verify(live=True, sample=10)
-    except martlet.NotFoundError as error:
-        if "/api/v1/features/verify" not in str(error):
-            raise
-        pytest.skip("this platform has no features/verify yet")
-    assert verification.compared > 0
-    assert verification.holds() and verification.mismatches == 0
+    path = "POST /api/v1/features/verify"
+    found = offered(lambda: client.verify(live=True, views=["orders"], sample=10), path)
+    assert found.passed and found.mismatches == 0
+    assert found.vectors > 0 and found.compared > 0
+    assert "orders.amount" in [feature.feature for feature in found.features]
+    with pytest.raises(martlet.NotFoundError, match="orders"):
+        client.verify(live=True, views=["orderz"])
+    with pytest.raises(martlet.InvalidArgumentError, match="length of time"):
+        client.verify("churn", window="soon")
+
+
+def test_a_models_features_are_a_set_with_a_name(client: Any, customer: int) -> None:
+    client.push("orders", order(customer, amount=3.0))
+    sets = offered(client.list_feature_sets, "GET /api/v1/features/sets")
+    churn = next(found for found in sets if found.name == "churn")
+    assert churn.features == ("orders.amount", "orders.count_30d", "orders.mean_30d")
+    answer = client.get_online("churn", {"customer_id": customer})
+    assert answer.features == churn.features
+    assert dict(answer[0])["orders.mean_30d"] == 3.0
+    assert answer[0].age("orders.amount") == answer.time - NOW
+    spine = pa.table({"customer_id": [customer], "event_timestamp": [NOW + DAY]})
+    history = client.get_history(spine, "churn")
+    assert history.schema.names[2:] == list(churn.features)
+    assert history.column("orders.mean_30d").to_pylist() == [3.0]
+    for call in (client.get_online, lambda name, _: client.get_history(spine, name)):
+        with pytest.raises(martlet.NotFoundError, match="churn"):
+            call("chorn", {"customer_id": customer})
+
+
+def test_freshness_is_told_by_view(client: Any, customer: int) -> None:
+    client.push("visits", {"customer_id": customer, "pages": 1, "at": NOW})
+    found = offered(lambda: client.freshness(["visits"]), "GET /api/v1/features/freshness")
+    assert [(each.view, each.source) for each in found] == [("visits", "visits")]
+    assert found[0].newest_event >= NOW and found[0].age_seconds >= 0
 
 
 # MARK: models

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from martlet import frames
-from martlet.answers import Feature, OnlineFeatures, Verification
+from martlet.answers import Feature, FeatureSet, Freshness, OnlineFeatures, Verification
 from martlet.errors import InternalError, InvalidArgumentError, NotFoundError
 from martlet.exchange import LONG_SECONDS, Call, Request, json_body
 from martlet.values import row_to_wire
@@ -31,6 +31,9 @@ class FeatureMemory:
     def remember(self, features: Iterable[Feature]) -> None:
         self._known = {feature.name: feature for feature in features}
 
+    def knows_any(self) -> bool:
+        return bool(self._known)
+
     def forget(self) -> None:
         self._known = {}
 
@@ -43,19 +46,37 @@ def list_features() -> Call[list[Feature]]:
     return [Feature.of(feature) for feature in response.json["features"]]
 
 
+def list_feature_sets() -> Call[list[FeatureSet]]:
+    response = yield Request("GET", "/api/v1/features/sets")
+    return [FeatureSet.of(found) for found in response.json["sets"]]
+
+
+def freshness(views: Sequence[str] | None) -> Call[list[Freshness]]:
+    query = {"views": None if views is None else ",".join(views)}
+    response = yield Request("GET", "/api/v1/features/freshness", query=query)
+    return [Freshness.of(view) for view in response.json["views"]]
+
+
 def get_online(
-    memory: FeatureMemory, features: Sequence[str], entities: Any, timeout: float | None
+    memory: FeatureMemory, features: Sequence[str] | str, entities: Any, timeout: float | None
 ) -> Call[OnlineFeatures]:
-    names = _names(features)
     rows = rows_of(entities, "entities")
-    yield from _learn(memory, names)
-    body = json_body({"features": names, "entities": rows})
+    asked: dict[str, Any]
+    if isinstance(features, str):
+        asked = {"feature_set": features}
+        if not memory.knows_any():
+            yield from _learn(memory)
+    else:
+        asked = {"features": _names(features)}
+        yield from _know(memory, asked["features"])
+    body = json_body(asked | {"entities": rows})
     try:
         response = yield Request("POST", "/api/v1/features/online", body=body, timeout=timeout)
     except (InvalidArgumentError, NotFoundError):
         memory.forget()
         raise
-    return OnlineFeatures.of(response.json, rows, memory.types(names))
+    answer = response.json
+    return OnlineFeatures.of(answer, rows, memory.types(answer.get("features", ())))
 
 
 def rows_of(entities: Any, what: str) -> list[dict[str, Any]]:
@@ -75,13 +96,15 @@ def rows_of(entities: Any, what: str) -> list[dict[str, Any]]:
 def get_history(
     memory: FeatureMemory,
     spine: Any,
-    features: Sequence[str],
+    features: Sequence[str] | str,
     time: str,
     mode: str,
     as_: str | None,
     timeout: float | None,
 ) -> Call[Any]:
     """Sends the key columns and the time only, and adds the answer's columns to the spine."""
+    if isinstance(features, str):
+        features = yield from _features_of_set(features)
     names = _names(features)
     if isinstance(spine, str | PathLike):
         answer = yield from _history_of_file(Path(spine), names, time, mode, as_, timeout)
@@ -97,7 +120,7 @@ def get_history(
         raise InvalidArgumentError(
             f"the spine has a column '{taken[0]}' already; rename or drop it"
         )
-    yield from _learn(memory, names)
+    yield from _know(memory, names)
     wanted = {time} | {column for name in names if (known := memory[name]) for column in known.key}
     keys = frames.to_arrow(spine, wanted if all(memory[name] for name in names) else None)
     try:
@@ -160,6 +183,7 @@ def verify(
     model: str | None,
     window: str | None,
     sample: int | None,
+    threshold: float | None,
     live: bool,
     views: Sequence[str] | None,
 ) -> Call[Verification]:
@@ -167,6 +191,7 @@ def verify(
         "model": model,
         "window": window,
         "sample": sample,
+        "threshold": threshold,
         "live": live or None,
         "views": None if views is None else list(views),
     }
@@ -177,9 +202,28 @@ def verify(
     return Verification.of(response.json)
 
 
-def _learn(memory: FeatureMemory, names: Sequence[str]) -> Call[None]:
-    if all(memory[name] for name in names):
-        return
+def _features_of_set(name: str) -> Call[list[str]]:
+    """Those of a set that events tell; what a request brings has no history."""
+    found = yield from list_feature_sets()
+    chosen = [each for each in found if each.name == name]
+    if not chosen:
+        known = ", ".join(each.name for each in found) or "none"
+        raise NotFoundError(f"there is no feature set '{name}'; known: {known}")
+    of_requests = [feature for feature in chosen[0].features if "." not in feature]
+    if of_requests:
+        raise InvalidArgumentError(
+            f"'{of_requests[0]}' of the feature set '{name}' is made of what a request brings, so "
+            "it has no history; name the others as view.feature"
+        )
+    return list(chosen[0].features)
+
+
+def _know(memory: FeatureMemory, names: Sequence[str]) -> Call[None]:
+    if not all(memory[name] for name in names):
+        yield from _learn(memory)
+
+
+def _learn(memory: FeatureMemory) -> Call[None]:
     known = yield from list_features()
     memory.remember(known)
 

@@ -35,7 +35,7 @@ def sql(query: str, as_: str) -> Call[Any]:
             f"the query has more than {len(found['rows']):,} rows; these are the first ones. "
             "Aggregate, filter or use LIMIT",
             TruncatedResult,
-            stacklevel=4,
+            stacklevel=6,  # past the driving of the call, to the line that asked
         )
     known = {name: arrow for name in columns if (arrow := frames.sql_type(types.get(name, "")))}
     return frames.from_arrow(frames.table_of(columns, known), form)
