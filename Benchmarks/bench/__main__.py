@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from bench import history, ingest, lifecycle, online, report
+from bench import history, ingest, lifecycle, online, reads, report
 from bench.plan import Measure, Plan
 from bench.report import Row, say
 
@@ -23,6 +23,9 @@ MEASURES = [
     Measure(
         "online_grpc", ["online_grpc", "online_grpc_p50"], online.online_grpc, "online read, gRPC"
     ),
+    Measure("reads_memory", reads.ROWS["memory"], reads.from_memory, "online reads from memory"),
+    Measure("reads_redis", reads.ROWS["redis"], reads.through_redis, "online reads through Redis"),
+    Measure("redis_bytes", ["redis_bytes"], reads.redis_bytes, "bytes of an entity in Redis"),
     Measure("predict", ["predict", "predict_p50"], online.predict, "prediction by entity key"),
     Measure(
         "history", ["history_latest", "history_window"], history.history, "point-in-time joins"

@@ -51,6 +51,22 @@ MIXED_VIEW = """\
       sum_c2_7d: {sum: c2, window: 7d}
 """
 
+READS_VIEW = (
+    """\
+  reads:
+    entity: item
+    source: readings
+    features:
+"""
+    + "".join(f"      {name}: {{latest: {name}}}\n" for name in NAMES[:8])
+    + """\
+      count_7d: {count: "*", window: 7d}
+      mean_c8_24h: {mean: c8, window: 24h}
+"""
+)
+
+READS_FEATURES = [f"reads.{name}" for name in NAMES[:8]] + ["reads.count_7d", "reads.mean_c8_24h"]
+
 # Name, aggregate, column, window and its resolution (semantics §4), tolerance of the comparison.
 WINDOWS: list[tuple[str, str, str, str, int, int, float]] = [
     ("count_1h", "count", "*", "1h", HOUR, MINUTE, 0),

@@ -27,6 +27,8 @@ class Row:
     raw: float | None = None
     raw_what: str = ""
     target: float | None = None
+    # What is asked of `ratio`, where a share of the raw speed is.
+    target_ratio: float | None = None
     # Of throughput more is better; of times and memory, less.
     more_is_better: bool = True
     wrong: str = ""
@@ -44,6 +46,8 @@ class Row:
     def met(self) -> bool | None:
         if self.wrong:
             return False
+        if self.target_ratio is not None:
+            return self.ratio is not None and self.ratio >= self.target_ratio
         if self.target is None:
             return None
         return self.ours >= self.target if self.more_is_better else self.ours <= self.target
@@ -57,6 +61,8 @@ class Row:
     def cells(self) -> list[str]:
         sign = "≥" if self.more_is_better else "≤"
         target = "" if self.target is None else f"{sign} {number(self.target)}"
+        if self.target_ratio is not None:
+            target = f"ratio ≥ {self.target_ratio:g}"
         raw = "" if self.raw is None else f"{number(self.raw)} ({self.raw_what})"
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         ours = f"{number(self.ours)} {self.unit}"

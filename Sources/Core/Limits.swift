@@ -20,6 +20,9 @@ package enum Limits {
   package static let predictionLogRows = 100_000
   /// Predictions that may wait for one model's workers.
   package static let predictionQueue = 1_024
+  /// Entity rows, and features, of one online read.
+  package static let onlineReadRows = 10_000
+  package static let onlineReadFeatures = 1_000
   /// Commands of one Redis connection that have no reply yet.
   package static let redisInFlight = 4_096
   /// Commands that wait for a place among those in flight before callers are refused.

@@ -157,9 +157,52 @@ import Testing
       #expect(error?.code == .failedPrecondition)
       #expect(error?.retryable == false)
       #expect(error?.context["view"] == layout.view)
+      #expect(try await store.lostViews() == [layout.view])
       #expect(try await store.prepare(layout))
       for index in 0...2 { try await apply(index) }
+      let early = await failure {
+        _ = try await store.read(view: layout.view, keys: [.string("x")])
+      }
+      #expect(early?.code == .unavailable && early?.retryAfter != nil)
+      store.restored(view: layout.view)
       try await compare(store, layout, with: events, 0)
+    }
+  }
+
+  @Test
+  func `a server that comes back empty or older is noticed by the first read, not answered for`()
+    async throws
+  {
+    try await RedisServer.with { server in
+      let store = try RedisOnlineStore.test(server)
+      defer { store.close() }
+      let layout = ContractView.layout()
+      _ = try await store.prepare(layout)
+      func apply(_ sequence: Int64) async throws {
+        let event = ContractView.event("x", at: ContractView.base, sequence: sequence, a: 1)
+        try await store.apply(
+          [ContractView.write([event], to: layout)], now: Self.end, stream: "readings")
+      }
+      func read() async throws -> EntityState? {
+        try await store.read(view: layout.view, keys: [.string("x")])[0]
+      }
+      try await apply(1)
+      #expect(try await read() != nil)
+      try await server.crash()
+      try await server.start()
+      let error = await failure { _ = try await read() }
+      #expect(error?.code == .unavailable, "\(error as Any)")
+      #expect(error?.message.contains("lost events of view '\(layout.view)'") == true)
+      #expect(try await store.lostViews() == [layout.view])
+      #expect(try await store.prepare(layout))
+      try await apply(1)
+      store.restored(view: layout.view)
+      #expect(try await read() != nil)
+      #expect(try await store.lostViews().isEmpty)
+      // An older copy: the position that this store had been told of is not there any more.
+      try await apply(2)
+      #expect(try await server.cli("HSET", "shop:positions@\(layout.view)", "readings", "1") == "0")
+      #expect(try await store.lostViews() == [layout.view])
     }
   }
 

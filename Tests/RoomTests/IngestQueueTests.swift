@@ -102,6 +102,20 @@ import Testing
     #expect(IngestQueueTests.take(&queue) == "end")
   }
 
+  @Test func `what meets a condition is given back, and the rest keeps its place`() {
+    var queue = Queue(capacity: 10, overload: 1_000)
+    _ = queue.offer("a", rows: 4, refusable: false)
+    _ = queue.offer("B", rows: 4, refusable: false)
+    _ = queue.offer("c", rows: 9, refusable: false)
+    _ = queue.offer("D", rows: 9, refusable: false)
+    _ = queue.offer(exclusive: 1)
+    let left = queue.withdraw { $0 == $0.lowercased() }
+    #expect(left.pushes == ["a", "c"] && left.exclusives == [1])
+    #expect(queue.waitingRows == 4 && queue.parkedRows == 9)
+    #expect(IngestQueueTests.take(&queue) == "commit B entered D")
+    #expect(IngestQueueTests.take(&queue) == "commit D")
+  }
+
   @Test func `abandoning gives everything back`() {
     var queue = Queue(capacity: 1, overload: 20)
     _ = queue.offer("a", rows: 1, refusable: false)

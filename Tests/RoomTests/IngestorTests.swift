@@ -373,6 +373,30 @@ final class IngestGate: Sendable {
     #expect(bench.memory.contents.eventIDs(of: "clicks") == ["a"])
   }
 
+  @Test func `an online store that is away is waited for, and producers are told`() async throws {
+    let bench = IngestBench()
+    bench.applied.failure.withLock { $0 = PlatformError(.unavailable, "no Redis") }
+    try await bench.running {
+      let stored = await #expect(throws: PlatformError.self) {
+        try await bench.ingestor.ingest(IngestBench.rows(["a"]))
+      }
+      #expect(stored?.code == .unavailable && stored?.retryAfter != nil)
+      #expect(stored?.message.contains("the events are stored") == true, "\(stored as Any)")
+      #expect(bench.ingestor.isBehind)
+      let refused = await #expect(throws: PlatformError.self) {
+        try await bench.ingestor.ingest(IngestBench.rows(["b"]))
+      }
+      #expect(refused?.code == .unavailable)
+      #expect(refused?.message.contains("no events are taken") == true, "\(refused as Any)")
+      bench.applied.failure.withLock { $0 = nil }
+      try await waitUntil("the events were online") { !bench.ingestor.isBehind }
+      #expect(try await bench.ingestor.ingest(IngestBench.rows(["a"])).duplicates == 1)
+      #expect(try await bench.ingestor.ingest(IngestBench.rows(["b"])).accepted == 1)
+    }
+    #expect(bench.memory.contents.eventIDs(of: "clicks") == ["a", "b"])
+    #expect(bench.applied.count == 2)
+  }
+
   @Test func `a stopped ingestor stores what waits and refuses the rest`() async throws {
     let bench = IngestBench()
     let ticket = try await bench.ingestor.submit(IngestBench.rows(["a"]))

@@ -299,7 +299,8 @@ final class EventTablesInMemory: Warehouse {
         case "absent": bitmaps(of: batch).gather(rows)
         case "max(sequence)", "max(s)":
           Column(name: "", type: .int64, [batch.sequences.max().map { .int64($0) } ?? .null])
-        case "max(event_timestamp)", "max(t)":
+        case "max(event_timestamp)", "max(t)",
+          let part where part.hasPrefix("max(event_timestamp) FILTER"):
           Column(
             name: "", type: .timestamp,
             [batch.eventTimestamps.max().map { .timestamp(Timestamp(microseconds: $0)) } ?? .null])

@@ -54,8 +54,7 @@ extension WholeProgram {
     private static func counts(_ platform: PlatformProcess) async throws -> [String] {
       try await (1...5).asyncMap { customer in
         let got = try await platform.martlet(
-          "features", "get", "activity.events_7d,activity.last_amount", "customer_id=\(customer)",
-          "--json")
+          "features", "get", "activity.events_7d,activity.last_amount", "customer_id=\(customer)")
         return got.output
       }
     }

@@ -66,6 +66,12 @@ package protocol PositionedOnlineStore: OnlineStore {
   /// By stream, the sequence up to which the view has every event; nothing for a view that was never completed. `Int64.min`
   /// of the view's source where it has events of other warehouses only.
   func positions(of view: String) async throws -> [String: Int64]
+  /// Views that lack events which the store had acknowledged: it was emptied, or went back to an older copy.
+  ///
+  /// Their reads fail with `unavailable` from when that is noticed (at the latest here) until `restored` is called.
+  func lostViews() async throws -> [String]
+  /// Lets a view be read again, after it was filled from its position.
+  func restored(view: String)
   /// Notes that the view has every event of a stream up to `sequence`, as after it was filled with `apply(_:now:)`.
   func complete(view: String, stream: String, through sequence: Int64) async throws
 }

@@ -30,7 +30,7 @@ package struct CommitQueue<Push: Sendable, Exclusive: Sendable>: Sendable {
 
   private let capacity: Int
   private let overload: Int
-  private var waiting: [Push] = []
+  private var waiting: [(rows: Int, push: Push)] = []
   private var parked: Deque<(rows: Int, push: Push)> = []
   private var exclusives: Deque<Exclusive> = []
   package private(set) var waitingRows = 0
@@ -77,7 +77,7 @@ package struct CommitQueue<Push: Sendable, Exclusive: Sendable>: Sendable {
       sleeps = true
       return .sleep
     }
-    let taken = waiting
+    let taken = waiting.map(\.push)
     waiting = []
     waitingRows = 0
     var entered: [Push] = []
@@ -99,7 +99,7 @@ package struct CommitQueue<Push: Sendable, Exclusive: Sendable>: Sendable {
   /// Closes and gives everything back that was not taken.
   package mutating func abandon() -> (pushes: [Push], exclusives: [Exclusive]) {
     isClosed = true
-    let pushes = waiting + parked.map(\.push)
+    let pushes = (waiting + parked).map(\.push)
     let works = Array(exclusives)
     waiting = []
     parked = []
@@ -109,10 +109,24 @@ package struct CommitQueue<Push: Sendable, Exclusive: Sendable>: Sendable {
     return (pushes, works)
   }
 
+  /// Gives back the pushes that meet a condition and all exclusive work; the other pushes keep their order.
+  package mutating func withdraw(
+    where condition: (Push) -> Bool
+  ) -> (pushes: [Push], exclusives: [Exclusive]) {
+    let pushes = (waiting + parked).map(\.push).filter(condition)
+    let works = Array(exclusives)
+    waiting.removeAll { condition($0.push) }
+    parked.removeAll { condition($0.push) }
+    exclusives = []
+    waitingRows = waiting.reduce(0) { $0 + $1.rows }
+    parkedRows = parked.reduce(0) { $0 + $1.rows }
+    return (pushes, works)
+  }
+
   private func hasRoom(for rows: Int) -> Bool { waitingRows == 0 || waitingRows + rows <= capacity }
 
   private mutating func enter(_ push: Push, _ rows: Int) {
-    waiting.append(push)
+    waiting.append((rows, push))
     waitingRows += rows
   }
 

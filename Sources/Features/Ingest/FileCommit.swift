@@ -191,11 +191,9 @@ private final class FileTransfer: Sendable {
     }
     try await ingestor.applyOnline(piece)
     if let stored, last < sequences.upperBound {
-      do {
-        try await stored.applyStored(
-          source: file.source.name, sequences: (last + 1)...sequences.upperBound)
-      } catch {
-        throw Ingestor.behind(error)
+      let rest = (last + 1)...sequences.upperBound
+      try await ingestor.bringOnline {
+        try await stored.applyStored(source: file.source.name, sequences: rest)
       }
       ingestor.ledger.withLock { $0.applied(file.source.name, through: sequences.upperBound) }
     }

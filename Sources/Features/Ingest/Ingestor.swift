@@ -78,6 +78,8 @@ struct ExclusiveWork: Sendable {
 /// its ids may be sent again.
 /// - Rows of one source are numbered in the order in which they were stored; `created_at` never
 /// goes back.
+/// - While the online store is away, stored events wait for it, however long. Pushes are answered `unavailable`: those whose
+/// events are stored already, those that wait, and new ones; streams are not read on.
 /// - Producers are slowed by a full queue, never dropped. A lone push commits at once; pushes that
 ///   arrive during a commit share the next one. Cancelling a producer does not take its rows back.
 package final class Ingestor: Sendable {
@@ -88,6 +90,8 @@ package final class Ingestor: Sendable {
     var sleeper: CheckedContinuation<Void, Never>?
     /// Why the committer must not go on after the work at hand.
     var failure: (any Error)?
+    /// What producers are told while the online store is away.
+    var behind: PlatformError?
   }
 
   let warehouse: any Warehouse
@@ -136,6 +140,7 @@ package final class Ingestor: Sendable {
   ) async throws -> IngestTicket {
     // Of a stream the record alone goes to quarantine: refusing it would hold the stream for ever.
     if advances.isEmpty { try refuseStopped(rows) }
+    if advances.isEmpty, let behind = shared.withLock({ $0.behind }) { throw behind }
     let push = PendingPush(try await transformed(rows), advances)
     let size = max(1, rows.count + rows.quarantined.count)
     let (offer, sleeper) = shared.withLock { shared in
@@ -183,6 +188,7 @@ package final class Ingestor: Sendable {
   package func pause<Result: Sendable>(
     _ body: @escaping @Sendable () async throws -> Result
   ) async throws -> Result {
+    if let behind = shared.withLock({ $0.behind }) { throw behind }
     let outcome = Promise<Result>()
     let work = ExclusiveWork(
       run: {
@@ -325,7 +331,7 @@ package final class Ingestor: Sendable {
 
   private func apply(_ batches: [EventBatch], failing pushes: [PendingPush]) async throws {
     do {
-      try await applyOnline(batches)
+      try await applyOnline(batches, for: pushes)
     } catch {
       for push in pushes { push.receipt.give(.failure(error)) }
       throw error
@@ -347,22 +353,6 @@ extension Ingestor {
     .unavailable, "The platform is stopping and takes no more events; send again when it is back.",
     retryAfter: .seconds(2))
 
-  /// Brings stored events online; a failure is not to be survived, since the state lacks them
-  /// until it is rebuilt.
-  func applyOnline(_ batches: [EventBatch]) async throws {
-    guard !batches.isEmpty else { return }
-    do {
-      try await applier.apply(batches)
-    } catch {
-      throw Ingestor.behind(error)
-    }
-    ledger.withLock { ledger in
-      for batch in batches {
-        if let last = batch.sequences.last { ledger.applied(batch.source, through: last) }
-      }
-    }
-  }
-
   static func behind(_ error: any Error) -> PlatformError {
     PlatformError(
       .unavailable,
@@ -378,6 +368,30 @@ extension Ingestor {
         accepted: sum.accepted + receipt.accepted, duplicates: sum.duplicates + receipt.duplicates,
         quarantined: sum.quarantined + receipt.quarantined,
         unknownFields: sum.unknownFields + receipt.unknownFields)
+    }
+  }
+
+  // MARK: Being behind
+
+  var behindFault: PlatformError? { shared.withLock { $0.behind } }
+  var isClosed: Bool { shared.withLock { $0.queue.isClosed } }
+
+  /// Refuses producers from now on, save streams, and gives back those that wait; whether they were not refused before.
+  func holdBack(
+    _ refusal: PlatformError
+  ) -> (isFirst: Bool, left: (pushes: [PendingPush], exclusives: [ExclusiveWork])) {
+    shared.withLock { shared in
+      let isFirst = shared.behind == nil
+      shared.behind = refusal
+      return (isFirst, shared.queue.withdraw { $0.advances.isEmpty })
+    }
+  }
+
+  /// Takes events again; whether it did not.
+  func release() -> Bool {
+    shared.withLock { shared in
+      defer { shared.behind = nil }
+      return shared.behind != nil
     }
   }
 

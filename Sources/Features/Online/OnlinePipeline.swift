@@ -70,6 +70,19 @@ extension Column {
   }
 }
 
+extension [OnlineWrite] {
+  /// By view, microseconds.
+  var newestEvents: [String: Int64] {
+    var newest: [String: Int64] = [:]
+    for write in self {
+      if let last = write.eventTimestamps.max() {
+        newest[write.view] = Swift.max(newest[write.view] ?? last, last)
+      }
+    }
+    return newest
+  }
+}
+
 extension OnlineWrite {
   /// `keys` has the keys of `rows` already; every other array still has an entry for each row of the batch.
   fileprivate func gathering(_ rows: [Int]) -> OnlineWrite {

@@ -16,11 +16,17 @@ package final class OnlineState: StoredEventApplier {
     var replayed: [String: Int64] = [:]
     /// By source, microseconds.
     var newestEvent: [String: Int64] = [:]
+    /// The same by stored view, of the events that have a key of it.
+    var newestOfView: [String: Int64] = [:]
     var isRestored = false
     /// By stored view that was built while this process ran, when it could be read.
     var visibleSince: [String: Timestamp] = [:]
     /// What the last snapshot contained.
     var saved: (position: [String: Int64], views: [String])?
+
+    mutating func note(_ newest: [String: Int64]) {
+      newestOfView.merge(newest) { max($0, $1) }
+    }
 
     /// Notes that a batch is in the states.
     mutating func note(_ batch: EventBatch) {
@@ -77,6 +83,14 @@ package final class OnlineState: StoredEventApplier {
     return visible.current.layouts.compactMapValues { times[$0.storageName] }
   }
 
+  /// By view, the newest event that is in its states.
+  package var newestEventsOfViews: [String: Timestamp] {
+    let (layouts, newest) = (visible.current.layouts, state.withLock { $0.newestOfView })
+    return layouts.compactMapValues { layout in
+      newest[layout.storageName].map(Timestamp.init(microseconds:))
+    }
+  }
+
   /// The number of entity keys of each view.
   package func counts() async throws -> [String: Int] {
     let stored = try await store.counts()
@@ -86,23 +100,29 @@ package final class OnlineState: StoredEventApplier {
   // MARK: Applying
 
   package func apply(_ batches: [EventBatch]) async throws {
-    try await gate.pass {
-      let (layouts, replayed) = try current()
-      let fresh = batches.compactMap { $0.rows(after: replayed[$0.source] ?? .min) }
-      if let store = store as? any PositionedOnlineStore {
-        for batch in fresh {
-          let writes = OnlinePipeline.writes(for: batch, layouts: layouts)
-          try await store.apply(writes, now: clock.now, stream: batch.source)
-        }
-      } else {
-        let writes = fresh.flatMap { OnlinePipeline.writes(for: $0, layouts: layouts) }
-        try await store.apply(writes, now: clock.now)
+    try await gate.pass { try await whole { try await merge(batches) } }
+  }
+
+  private func merge(_ batches: [EventBatch]) async throws {
+    let (layouts, replayed) = try current()
+    let fresh = batches.compactMap { $0.rows(after: replayed[$0.source] ?? .min) }
+    var newest: [String: Int64] = [:]
+    if let store = store as? any PositionedOnlineStore {
+      for batch in fresh {
+        let writes = OnlinePipeline.writes(for: batch, layouts: layouts)
+        try await store.apply(writes, now: clock.now, stream: batch.source)
+        newest.merge(writes.newestEvents) { max($0, $1) }
       }
-      state.withLock { state in
-        for batch in batches { state.note(batch) }
-      }
-      unsavedEvents.publish(unsavedEvents.current + batches.reduce(0) { $0 + $1.count })
+    } else {
+      let writes = fresh.flatMap { OnlinePipeline.writes(for: $0, layouts: layouts) }
+      try await store.apply(writes, now: clock.now)
+      newest = writes.newestEvents
     }
+    state.withLock { state in
+      for batch in batches { state.note(batch) }
+      state.note(newest)
+    }
+    unsavedEvents.publish(unsavedEvents.current + batches.reduce(0) { $0 + $1.count })
   }
 
   package func applyStored(source: String, sequences: ClosedRange<Int64>) async throws {
@@ -110,15 +130,20 @@ package final class OnlineState: StoredEventApplier {
       let (layouts, replayed) = try current()
       guard let definition = visible.current.project.source(source) else { return }
       let after = max(sequences.lowerBound - 1, replayed[source] ?? .min)
-      try await replay.run(
-        definition,
-        targets: layouts.filter { $0.source == source }
-          .map { WarehouseReplay.Target(layout: $0, after: after) },
-        through: sequences.upperBound, now: clock.now)
+      try await whole {
+        try await replay.run(
+          definition,
+          targets: layouts.filter { $0.source == source }
+            .map { WarehouseReplay.Target(layout: $0, after: after) },
+          through: sequences.upperBound, now: clock.now)
+      }
       let newest = try await replay.end(of: source)?.newestEvent
+      let ofViews = try await replay.newest(
+        in: source, of: layouts, from: sequences.lowerBound, through: sequences.upperBound)
       state.withLock { state in
         state.applied[source] = max(state.applied[source] ?? .min, sequences.upperBound)
         if let newest { state.newestEvent[source] = newest }
+        state.note(ofViews)
       }
       unsavedEvents.publish(unsavedEvents.current + sequences.count)
     }
@@ -210,11 +235,66 @@ package final class OnlineState: StoredEventApplier {
   ) async throws {
     let last = end?.sequence ?? .min
     try await replay.run(source, targets: targets, through: last, now: clock.now)
+    let newest = try await replay.newest(
+      in: source.name, of: targets.map(\.layout), from: .min, through: last)
     state.withLock { state in
+      state.note(newest)
       state.applied[source.name] = last
       state.replayed[source.name] = last
       if let end { state.newestEvent[source.name] = end.newestEvent }
     }
+  }
+
+  // MARK: A store that lost something
+
+  /// Looks whether the store still has what it had acknowledged, and fills what it has not.
+  ///
+  /// To be called from time to time; a store that is away has lost nothing.
+  package func mend() async throws {
+    guard let store = store as? any PositionedOnlineStore, state.withLock({ $0.isRestored }),
+      try await !store.lostViews().isEmpty
+    else { return }
+    try await gate.pass { try await recover(store, because: nil) }
+  }
+
+  /// Does work on the store, once more after the store was given back what it had lost.
+  private func whole(_ work: () async throws -> Void) async throws {
+    do {
+      try await work()
+    } catch let error as PlatformError where error.code == .failedPrecondition {
+      guard let store = store as? any PositionedOnlineStore else { throw error }
+      try await recover(store, because: error)
+      try await work()
+    }
+  }
+
+  /// Fills the views that lack events from the warehouse; their readers are refused meanwhile.
+  private func recover(
+    _ store: any PositionedOnlineStore, because error: PlatformError?
+  ) async throws {
+    let lost = try await store.lostViews().sorted()
+    if lost.isEmpty {
+      if let error { throw error }
+      return
+    }
+    logger.warning(
+      "the online store has lost events: filling views from the warehouse",
+      metadata: ["views": "\(lost)"])
+    let layouts = state.withLock { $0.layouts }.filter { lost.contains($0.view) }
+    for source in visible.current.project.sources {
+      var targets: [WarehouseReplay.Target] = []
+      for layout in layouts where layout.source == source.name {
+        _ = try await store.prepare(layout)
+        let after = try await store.positions(of: layout.view)[source.name]
+        if after == nil { try await start(layout) }
+        targets.append(WarehouseReplay.Target(layout: layout, after: after ?? .min))
+      }
+      // Up to where the other views are: what comes next goes to all of them.
+      let last = state.withLock { $0.applied[source.name] } ?? .min
+      try await replay.run(source, targets: targets, through: last, now: clock.now)
+    }
+    for layout in layouts { store.restored(view: layout.view) }
+    logger.notice("the online store has its events again", metadata: ["views": "\(lost)"])
   }
 
   // MARK: Following the definitions
@@ -259,6 +339,8 @@ package final class OnlineState: StoredEventApplier {
     if let known {
       // Events that are committed and wait to be applied go to every view when their turn comes.
       try await replay.run(source, targets: targets, through: known, now: clock.now)
+      let newest = try await replay.newest(in: source.name, of: added, from: .min, through: known)
+      state.withLock { $0.note(newest) }
     } else {
       try await fill(source, targets, through: replay.end(of: source.name))
     }

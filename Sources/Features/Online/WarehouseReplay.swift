@@ -34,6 +34,32 @@ struct WarehouseReplay: Sendable {
     return found.withLock { $0 }
   }
 
+  /// By layout, the newest event (microseconds) of a range that has a key of it.
+  func newest(
+    in source: String, of layouts: [ViewLayout], from first: Int64, through last: Int64
+  ) async throws -> [String: Int64] {
+    let layouts = layouts.filter { $0.source == source }
+    if layouts.isEmpty || first > last { return [:] }
+    let columns = layouts.enumerated().map { index, layout in
+      let keys = layout.keyColumns.map { "\(EventTable.quoted($0)) IS NOT NULL" }
+      return "max(event_timestamp) FILTER (WHERE \(keys.joined(separator: " AND "))) AS n\(index)"
+    }
+    let found = Mutex<[String: Int64]>([:])
+    try await warehouse.stream(
+      """
+      SELECT \(columns.joined(separator: ", ")) FROM \(table(source)) \
+      WHERE sequence >= ? AND sequence <= ?
+      """, [.int64(first), .int64(last)]
+    ) { batch in
+      guard batch.count > 0 else { return }
+      for (index, layout) in layouts.enumerated() {
+        guard case .timestamp(let newest) = batch.columns[index][0] else { continue }
+        found.withLock { $0[layout.view] = newest.microseconds }
+      }
+    }
+    return found.withLock { $0 }
+  }
+
   /// Applies the events of each target's missing range, up to and including `last`; a store that keeps positions notes it.
   ///
   /// - Parameter rows: an SQL condition on the source's columns that events must meet besides; positions are then left alone.

@@ -11,6 +11,11 @@ package struct HydrateRequest: Sendable {
     self.rows = rows
   }
 
+  package init(selection: HydrateSelection, rows: [RequestRow]) {
+    self.selection = selection
+    self.rows = rows
+  }
+
   /// A model's input vector. Rows name key columns and inputs; `inputs` are those that the model declares, `entities`
   /// those whose keys a row may name although this vector does not read them.
   package init(

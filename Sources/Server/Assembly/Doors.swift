@@ -54,7 +54,8 @@ struct GRPCDoor: Service {
     var interceptors: [any ServerInterceptor] = [ErrorTranslationInterceptor()]
     if let token = configuration.token { interceptors.append(TokenInterceptor(token: token.value)) }
     let api: [any RegistrableRPCService] = [
-      FeatureStoreService(services: services), ServingService(services: services),
+      FeatureStoreService(services: services), OnlineReadService(services: services),
+      ServingService(services: services),
       MonitoringService(services: services), OrchestratorService(services: services),
       RegistryService(services: services),
     ]

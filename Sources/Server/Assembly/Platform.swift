@@ -105,6 +105,13 @@ package struct Platform: Sendable {
       services.log,
       services.openLineage,
       IngestService(services.ingestor),
+      Ticker(every: .seconds(5)) { [services, log] in
+        do {
+          try await services.online.mend()
+        } catch {
+          log.debug("the online store could not be looked at", metadata: ["error": "\(error)"])
+        }
+      },
       Loop("kafka") { [services] in await services.stream?.run() },
       Loop("pushes to Kafka") { [services] in await services.pushProducer?.run() },
       Loop("upkeep") { [services, configuration, log] in

@@ -270,6 +270,10 @@ package struct PlatformServices: Sendable {
       metrics.setGauge(
         "martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
     }
+    for (view, newest) in online.newestEventsOfViews {
+      metrics.setGauge(
+        "martlet_view_freshness_seconds", [("view", view)], to: (now - newest).inSeconds)
+    }
     for lag in stream?.lag ?? [] {
       metrics.setGauge(
         "martlet_kafka_lag_records",
@@ -278,6 +282,7 @@ package struct PlatformServices: Sendable {
     }
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
+    metrics.setGauge("martlet_online_store_away", [], to: ingestor.isBehind ? 1 : 0)
     metrics.setGauge("martlet_ingest_queue_rows", [], to: Double(ingestor.queuedRows))
     return metrics.exposition()
   }
@@ -285,6 +290,7 @@ package struct PlatformServices: Sendable {
   func status() async throws -> JSON {
     let snapshot = catalog.changes.current
     let keys = try await online.counts()
+    let now = clock.now
     return .object([
       "project": .string(snapshot.project.name), "now": .string(clock.now.description),
       "definitions_version": .int(snapshot.definitionsVersion),
@@ -298,6 +304,7 @@ package struct PlatformServices: Sendable {
               "quarantined": .int(Int64(counts.quarantined)),
             ]))
         }),
+      "freshness": .array(try freshness().map { $0.json(at: now) }),
       "entity_keys": .object(keys.sorted { $0.key < $1.key }.map { .init($0, .int(Int64($1))) }),
       "serving": .object(
         served.current.sorted { $0.key < $1.key }.map { .init($0.key, .int($0.value.version)) }),

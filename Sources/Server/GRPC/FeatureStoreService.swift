@@ -2,14 +2,11 @@ import Core
 import Features
 import Foundation
 import GRPCCore
-import Metrics
 import Wire
 
 /// `martlet.v1.FeatureStore` over the platform's services.
 struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
   let services: PlatformServices
-  private let readTimer = Metrics.Timer(
-    label: "martlet_online_read_seconds", dimensions: [("transport", "grpc")])
 
   private static let chunkBytes = 1 << 20
 
@@ -78,21 +75,44 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
     }
   }
 
+  /// As the generated types have it; `OnlineReadService` answers on the wire.
   func getOnline(
     request: Martlet_V1_GetOnlineRequest, context: ServerContext
   ) async throws -> Martlet_V1_GetOnlineResponse {
-    let start = DispatchTime.now().uptimeNanoseconds
-    let answer = try await services.hydrator.hydrate(
-      HydrateRequest(
-        features: try FeatureNames.parse(request.features), rows: request.entities.map(requestRow)))
-    var response = Martlet_V1_GetOnlineResponse()
-    response.features = request.features
-    response.rows = answer.vectors.map { vector in
-      var wire = Martlet_V1_FeatureVector()
-      wire.values = vector.values.map(\.wire)
+    let reads = OnlineReadService(services: services)
+    return try Martlet_V1_GetOnlineResponse(
+      serializedBytes: try await reads.answer(try request.serializedBytes()))
+  }
+
+  func listFeatureSets(
+    request: Martlet_V1_ListFeatureSetsRequest, context: ServerContext
+  ) async throws -> Martlet_V1_ListFeatureSetsResponse {
+    var response = Martlet_V1_ListFeatureSetsResponse()
+    response.sets = services.featureSets.map { model in
+      var set = Martlet_V1_FeatureSet()
+      set.name = model.name
+      set.features = model.features.map(\.name)
+      set.entities = model.entities
+      set.inputs = model.inputs.map(\.name)
+      return set
+    }
+    return response
+  }
+
+  func getFreshness(
+    request: Martlet_V1_GetFreshnessRequest, context: ServerContext
+  ) async throws -> Martlet_V1_GetFreshnessResponse {
+    let now = services.clock.now
+    var response = Martlet_V1_GetFreshnessResponse()
+    response.time = now.wire
+    response.views = try services.freshness(of: request.views).map { view in
+      var wire = Martlet_V1_ViewFreshness()
+      wire.view = view.view
+      wire.source = view.source
+      if let newest = view.newest { wire.newestEvent = newest.wire }
+      wire.ageSeconds = view.age(at: now)?.inSeconds ?? 0
       return wire
     }
-    readTimer.recordNanoseconds(Int64(DispatchTime.now().uptimeNanoseconds - start))
     return response
   }
 

@@ -105,6 +105,8 @@ extension FeatureStatus {
   }
 }
 
+func requestRow(_ wire: Martlet_V1_Row) -> RequestRow { wire.values.mapValues(Value.init) }
+
 extension FeatureValue {
   var wire: Martlet_V1_FeatureValue {
     var wire = Martlet_V1_FeatureValue()
@@ -114,5 +116,3 @@ extension FeatureValue {
     return wire
   }
 }
-
-func requestRow(_ wire: Martlet_V1_Row) -> RequestRow { wire.values.mapValues(Value.init) }

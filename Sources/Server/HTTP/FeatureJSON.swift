@@ -45,28 +45,6 @@ enum FeatureJSON {
     }
   }
 
-  /// `{"features": […], "rows": [{"values": […], "statuses": […], "event_timestamps": […]}]}`
-  static func answer(features: [String], rows: [FeatureVector]) -> [UInt8] {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(128 + rows.count * features.count * 64)
-    bytes.append(contentsOf: "{\"features\":[".utf8)
-    separated(features, into: &bytes) { JSON.write($0, into: &$1) }
-    bytes.append(contentsOf: "],\"rows\":[".utf8)
-    separated(rows, into: &bytes) { write($0, into: &$1) }
-    bytes.append(contentsOf: "]}\n".utf8)
-    return bytes
-  }
-
-  private static func write(_ vector: FeatureVector, into bytes: inout [UInt8]) {
-    bytes.append(contentsOf: "{\"values\":[".utf8)
-    separated(vector.values, into: &bytes) { JSON.write($0.value, into: &$1) }
-    bytes.append(contentsOf: "],\"statuses\":[".utf8)
-    separated(vector.values, into: &bytes) { JSON.write($0.status.rawValue, into: &$1) }
-    bytes.append(contentsOf: "],\"event_timestamps\":[".utf8)
-    separated(vector.values, into: &bytes) { write(time: $0.eventTimestamp, into: &$1) }
-    bytes.append(contentsOf: "]}".utf8)
-  }
-
   private static func write(time: Timestamp?, into bytes: inout [UInt8]) {
     if let time {
       JSON.write(time.description, into: &bytes)

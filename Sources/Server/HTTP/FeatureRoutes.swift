@@ -12,20 +12,25 @@ struct FeatureRoutes {
   private let readTimer = Metrics.Timer(
     label: "martlet_online_read_seconds", dimensions: [("transport", "rest")])
 
+  private let lists = FeatureLists()
+
   init(services: PlatformServices) { self.services = services }
 
   func add(to router: RouterGroup<HTTPRouter.Context>) {
     router.get("features") { _, _ in list() }
     router.post("features/online") { request, _ in
       let start = DispatchTime.now().uptimeNanoseconds
-      let body = try await request.json()
-      let names = try FeatureJSON.names(body["features"], field: "features")
-      let rows = try FeatureJSON.rows(body["entities"] ?? .null, field: "entities")
-      let answer = try await services.hydrator.hydrate(
-        HydrateRequest(features: try FeatureNames.parse(names), rows: rows))
-      let response = JSONResponse.bytes(FeatureJSON.answer(features: names, rows: answer.vectors))
+      let question = try OnlineReadJSON.question(
+        try await request.collected(), lists: lists, snapshot: services.online.visible.current)
+      let answer = try await services.answer(question)
+      let response = JSONResponse.buffer(OnlineReadJSON.answer(question.list, answer))
       readTimer.recordNanoseconds(Int64(DispatchTime.now().uptimeNanoseconds - start))
       return response
+    }
+    router.get("features/sets") { _, _ in sets() }
+    router.get("features/freshness") { request, _ in
+      let views = request.query("views")?.split(separator: ",").map(String.init) ?? []
+      return JSONResponse.ok(try freshness(of: views))
     }
     router.post("features/history") { request, _ in
       let call = try HistoryCall(
@@ -50,6 +55,24 @@ struct FeatureRoutes {
     }
   }
 
+  private func sets() -> Response {
+    let sets = services.featureSets.map { model in
+      JSON.object([
+        "name": .string(model.name),
+        "features": .array(model.features.map { .string($0.name) }),
+        "entities": .array(model.entities.map(JSON.string)),
+        "inputs": .object(model.inputs.map { .init($0.name, .string($0.type.rawValue)) }),
+      ])
+    }
+    return JSONResponse.ok(.object(["sets": .array(sets)]))
+  }
+
+  private func freshness(of views: [String]) throws -> JSON {
+    let now = services.clock.now
+    let all = try services.freshness(of: views).map { $0.json(at: now) }
+    return .object(["time": .string(now.description), "views": .array(all)])
+  }
+
   private func list() -> Response {
     let snapshot = services.catalog.changes.current
     let (project, layouts) = (snapshot.project, snapshot.layouts)
@@ -66,6 +89,16 @@ struct FeatureRoutes {
       }
     }
     return JSONResponse.ok(.object(["features": .array(features)]))
+  }
+}
+
+extension ViewFreshness {
+  func json(at now: Timestamp) -> JSON {
+    .object([
+      "view": .string(view), "source": .string(source),
+      "newest_event": newest.map { .string($0.description) } ?? .null,
+      "age_seconds": age(at: now).map { .double($0.inSeconds) } ?? .null,
+    ])
   }
 }
 

@@ -39,10 +39,11 @@ extension Request {
     return try JSON(parsing: bytes)
   }
 
-  func bytes() async throws -> [UInt8] {
+  func bytes() async throws -> [UInt8] { Array(try await collected().readableBytesView) }
+
+  func collected() async throws -> ByteBuffer {
     do {
-      let buffer = try await body.collect(upTo: Limits.requestBytes)
-      return Array(buffer.readableBytesView)
+      return try await body.collect(upTo: Limits.requestBytes)
     } catch is NIOTooManyBytesError {
       throw PlatformError(
         .invalidArgument,

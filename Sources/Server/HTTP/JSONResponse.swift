@@ -9,9 +9,13 @@ enum JSONResponse {
 
   /// An answer that is JSON text already.
   static func bytes(_ bytes: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
+    buffer(ByteBuffer(bytes: bytes), status: status)
+  }
+
+  static func buffer(_ bytes: ByteBuffer, status: HTTPResponse.Status = .ok) -> Response {
     Response(
       status: status, headers: [.contentType: "application/json"],
-      body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+      body: ResponseBody(byteBuffer: bytes))
   }
 
   static func text(_ text: String, contentType: String) -> Response {

@@ -24,6 +24,8 @@ package enum MetricCatalog {
     "martlet_ingest_commit_seconds":
       "Time of a commit of pushes or of a file, until its events are stored and readable online.",
     "martlet_ingest_queue_rows": "Rows that wait for the next commit.",
+    "martlet_online_store_away":
+      "1 while stored events wait for an online store that cannot take them.",
     "martlet_model_reload_failures_total": "Versions that could not be loaded, by model.",
     "martlet_online_read_seconds": "Time of an online read of features.",
     "martlet_parity_compared_total":
@@ -42,6 +44,7 @@ package enum MetricCatalog {
     "martlet_openlineage_dropped_total":
       "OpenLineage events that a sink did not take and that were given up, by sink.",
     "martlet_freshness_seconds": "Age of the newest applied event, by source.",
+    "martlet_view_freshness_seconds": "Age of the newest event that a view has online, by view.",
     "martlet_kafka_lag_records":
       "Records between what was read of a partition and its end, by topic and partition.",
     "martlet_kafka_records_total": "Records that were read from Kafka, by topic.",

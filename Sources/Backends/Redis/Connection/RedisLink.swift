@@ -14,6 +14,15 @@ struct LinkSettings: Sendable {
   var backoff: Backoff
   var inFlight: Int
   var waiting: Int
+  let connections: ConnectionCount
+}
+
+/// How many connections were made so far: another number means that a server may not be the one that it was.
+final class ConnectionCount: Sendable {
+  private let count = Atomic<Int>(0)
+
+  var current: Int { count.load(ordering: .acquiring) }
+  func increment() { count.add(1, ordering: .acquiringAndReleasing) }
 }
 
 /// One connection to a server, made when it is first needed and again after it was lost.
@@ -139,6 +148,8 @@ final class RedisLink: Sendable {
   }
 
   func connected(_ channel: any Channel) {
+    // Before anything is sent: whoever gets a reply of this connection sees the new number.
+    settings.connections.increment()
     let isStopped = state.withLock { state in
       state.machine.connected(now: RedisLink.now)
       guard state.machine.phase == .ready else { return true }

@@ -17,6 +17,7 @@ package final class RedisOnlineStore: PositionedOnlineStore {
   let keys: RedisKeys
   let clock: any Clock<Duration>
   let logger: Logger
+  let connections = ConnectionCount()
   /// Of this process's writes that belong to no stream.
   private let writer = UInt64.random(in: .min ... .max)
   private let state = Mutex(State())
@@ -27,6 +28,8 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     var steps: [String: (step: Int64, failed: Int?)] = [:]
     /// By view and stream, what the server has acknowledged.
     var acknowledged: [String: [String: Int64]] = [:]
+    /// Views of which the server lacks something that it had acknowledged.
+    var lost: Set<String> = []
   }
 
   /// The name that a stream of this process's warehouse has among those of others.
@@ -45,7 +48,8 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     self.clock = clock
     self.logger = logger
     keys = RedisKeys(project: configuration.project, isCluster: configuration.mode == .cluster)
-    router = try RedisRouting.router(configuration, group: group, clock: clock, logger: logger)
+    router = try RedisRouting.router(
+      configuration, group: group, clock: clock, connections: connections, logger: logger)
   }
 
   /// Closes every connection; calls that wait fail, and so do later ones.
@@ -62,7 +66,8 @@ package final class RedisOnlineStore: PositionedOnlineStore {
   // MARK: Views
 
   package func prepare(_ layout: ViewLayout) async throws -> Bool {
-    let view = RedisView(layout, keys: keys, configuration: configuration)
+    let isLost = state.withLock { $0.lost.contains(layout.view) }
+    let view = RedisView(layout, keys: keys, configuration: configuration, isLost: isLost)
     let token = String(UInt64.random(in: .min ... .max), radix: 36)
     let isEmptied = try await patiently("prepare view '\(layout.view)'") {
       try await self.register(view, token: token)
@@ -95,14 +100,43 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     )
   }
 
+  // MARK: Losses
+
+  var allViews: [RedisView] { state.withLock { Array($0.views.values) } }
+
+  func acknowledged(of view: String) -> [String: Int64] {
+    state.withLock { $0.acknowledged[view] ?? [:] }
+  }
+
+  /// Notes that the server lacks something of a view.
+  func lose(_ view: RedisView) {
+    let name = view.layout.view
+    state.withLock { state in
+      state.acknowledged[name] = nil
+      state.lost.insert(name)
+      state.views[name]?.isLost.store(true, ordering: .releasing)
+    }
+    view.isLost.store(true, ordering: .releasing)
+    // What it remembers of keys is not what the server has; the next write finds that out by itself.
+  }
+
+  package func restored(view name: String) {
+    state.withLock { state in
+      state.lost.remove(name)
+      state.views[name]?.isLost.store(false, ordering: .releasing)
+    }
+  }
+
   // MARK: Reading
 
   package func read(view name: String, keys wanted: [EntityKey]) async throws -> [EntityState?] {
     let view = try view(name)
     if wanted.isEmpty { return [] }
     let names = wanted.map { keys.entity($0, prefix: view.prefix, types: view.layout.keyTypes) }
-    let replies = try await router.send(
-      names.map { RedisRequest([KeyBatch.get, $0, RedisKeys.state], key: $0) }, lane: .reads)
+    let replies = try await intact(view) {
+      try await self.router.send(
+        names.map { RedisRequest([KeyBatch.get, $0, RedisKeys.state], key: $0) }, lane: .reads)
+    }
     var states: [EntityState?] = []
     states.reserveCapacity(replies.count)
     for (name, reply) in zip(names, replies) {
@@ -216,6 +250,10 @@ package final class RedisOnlineStore: PositionedOnlineStore {
       else { throw RedisFault.foreign("something that is no position", key: key) }
       positions[stream] = last
     }
+    // Whoever goes on from here must notice when the server goes back behind it.
+    state.withLock { state in
+      state.acknowledged[view, default: [:]].merge(positions) { max($0, $1) }
+    }
     return ownPositions(positions, of: view)
   }
 
@@ -268,7 +306,7 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     let stored = replies[1].text.flatMap { Int64($0) } ?? .min
     let known = state.withLock { $0.acknowledged[name]?[stream] } ?? .min
     guard let entry, entry.digest == view.layout.stateDigest, stored >= known else {
-      state.withLock { $0.acknowledged[name]?[stream] = nil }
+      lose(view)
       throw PlatformError(
         .failedPrecondition,
         "Redis has lost events of view '\(name)' that it had acknowledged (it was emptied, or went back to an older copy): prepare the view and fill it from the warehouse again",

@@ -12,9 +12,16 @@ final class RedisView: Sendable {
   /// Writes of one process to one view come one after the other, so that a writer's marks only grow.
   let gate = SerialGate()
   let cache = Mutex(StateCache(limit: Limits.redisCachedBytes))
+  /// The number of connections under which it was last seen that the server has what it had acknowledged.
+  let checkedAt = Atomic<Int>(-1)
+  /// Events of it are missing: it cannot be read until it was filled again.
+  let isLost: Atomic<Bool>
 
-  init(_ layout: ViewLayout, keys: RedisKeys, configuration: RedisConfiguration) {
+  init(
+    _ layout: ViewLayout, keys: RedisKeys, configuration: RedisConfiguration, isLost: Bool = false
+  ) {
     self.layout = layout
+    self.isLost = Atomic(isLost)
     blank = EntityState(layout: layout)
     expiry = KeyExpiry(layout, isOn: configuration.expires, grace: configuration.expiryGrace)
     prefix = keys.prefix(of: layout.view)

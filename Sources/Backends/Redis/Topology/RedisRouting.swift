@@ -7,7 +7,7 @@ import NIOSSL
 enum RedisRouting {
   static func router(
     _ configuration: RedisConfiguration, group: any EventLoopGroup, clock: any Clock<Duration>,
-    logger: Logger
+    connections: ConnectionCount, logger: Logger
   ) throws -> any RedisRouter {
     let tls = try configuration.tls.map(context)
     func factory(_ handshake: Handshake) -> RedisNodeFactory {
@@ -15,7 +15,8 @@ enum RedisRouting {
         settings: LinkSettings(
           handshake: handshake, tls: tls, connectTimeout: configuration.connectTimeout,
           requestTimeout: configuration.requestTimeout, backoff: configuration.backoff,
-          inFlight: configuration.inFlight, waiting: configuration.waiting),
+          inFlight: configuration.inFlight, waiting: configuration.waiting,
+          connections: connections),
         group: group, logger: logger)
     }
     func servers(needsMaster: Bool) -> RedisNodeFactory {

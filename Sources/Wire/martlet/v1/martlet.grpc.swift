@@ -62,6 +62,32 @@ package enum Martlet_V1_FeatureStore: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ListFeatureSets" metadata.
+        package enum ListFeatureSets: Sendable {
+            /// Request type for "ListFeatureSets".
+            package typealias Input = Martlet_V1_ListFeatureSetsRequest
+            /// Response type for "ListFeatureSets".
+            package typealias Output = Martlet_V1_ListFeatureSetsResponse
+            /// Descriptor for "ListFeatureSets".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "ListFeatureSets",
+                type: .unary
+            )
+        }
+        /// Namespace for "GetFreshness" metadata.
+        package enum GetFreshness: Sendable {
+            /// Request type for "GetFreshness".
+            package typealias Input = Martlet_V1_GetFreshnessRequest
+            /// Response type for "GetFreshness".
+            package typealias Output = Martlet_V1_GetFreshnessResponse
+            /// Descriptor for "GetFreshness".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "GetFreshness",
+                type: .unary
+            )
+        }
         /// Namespace for "GetHistory" metadata.
         package enum GetHistory: Sendable {
             /// Request type for "GetHistory".
@@ -158,6 +184,8 @@ package enum Martlet_V1_FeatureStore: Sendable {
             Push.descriptor,
             UploadFile.descriptor,
             GetOnline.descriptor,
+            ListFeatureSets.descriptor,
+            GetFreshness.descriptor,
             GetHistory.descriptor,
             Lineage.descriptor,
             ListQuarantine.descriptor,
@@ -244,6 +272,42 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_GetOnlineRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetOnlineResponse>
+
+        /// Handle the "ListFeatureSets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What can be read by name in place of a list of features.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ListFeatureSetsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ListFeatureSetsResponse` messages.
+        func listFeatureSets(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ListFeatureSetsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListFeatureSetsResponse>
+
+        /// Handle the "GetFreshness" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > How new the events are that each view has online.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_GetFreshnessRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_GetFreshnessResponse` messages.
+        func getFreshness(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_GetFreshnessRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetFreshnessResponse>
 
         /// Handle the "GetHistory" method.
         ///
@@ -434,6 +498,42 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_GetOnlineResponse>
 
+        /// Handle the "ListFeatureSets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What can be read by name in place of a list of features.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListFeatureSetsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ListFeatureSetsResponse` message.
+        func listFeatureSets(
+            request: GRPCCore.ServerRequest<Martlet_V1_ListFeatureSetsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListFeatureSetsResponse>
+
+        /// Handle the "GetFreshness" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > How new the events are that each view has online.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_GetFreshnessRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_GetFreshnessResponse` message.
+        func getFreshness(
+            request: GRPCCore.ServerRequest<Martlet_V1_GetFreshnessRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_GetFreshnessResponse>
+
         /// Handle the "GetHistory" method.
         ///
         /// > Source IDL Documentation:
@@ -621,6 +721,42 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_GetOnlineResponse
 
+        /// Handle the "ListFeatureSets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What can be read by name in place of a list of features.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ListFeatureSetsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ListFeatureSetsResponse` to respond with.
+        func listFeatureSets(
+            request: Martlet_V1_ListFeatureSetsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ListFeatureSetsResponse
+
+        /// Handle the "GetFreshness" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > How new the events are that each view has online.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_GetFreshnessRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_GetFreshnessResponse` to respond with.
+        func getFreshness(
+            request: Martlet_V1_GetFreshnessRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_GetFreshnessResponse
+
         /// Handle the "GetHistory" method.
         ///
         /// > Source IDL Documentation:
@@ -788,6 +924,28 @@ extension Martlet_V1_FeatureStore.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.ListFeatureSets.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListFeatureSetsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListFeatureSetsResponse>(),
+            handler: { request, context in
+                try await self.listFeatureSets(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.GetFreshness.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetFreshnessRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetFreshnessResponse>(),
+            handler: { request, context in
+                try await self.getFreshness(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Martlet_V1_FeatureStore.Method.GetHistory.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetHistoryRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetHistoryResponse>(),
@@ -897,6 +1055,28 @@ extension Martlet_V1_FeatureStore.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetOnlineResponse> {
         let response = try await self.getOnline(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func listFeatureSets(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ListFeatureSetsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListFeatureSetsResponse> {
+        let response = try await self.listFeatureSets(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func getFreshness(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_GetFreshnessRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetFreshnessResponse> {
+        let response = try await self.getFreshness(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1016,6 +1196,32 @@ extension Martlet_V1_FeatureStore.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_GetOnlineResponse> {
         return GRPCCore.ServerResponse<Martlet_V1_GetOnlineResponse>(
             message: try await self.getOnline(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func listFeatureSets(
+        request: GRPCCore.ServerRequest<Martlet_V1_ListFeatureSetsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListFeatureSetsResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ListFeatureSetsResponse>(
+            message: try await self.listFeatureSets(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func getFreshness(
+        request: GRPCCore.ServerRequest<Martlet_V1_GetFreshnessRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_GetFreshnessResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_GetFreshnessResponse>(
+            message: try await self.getFreshness(
                 request: request.message,
                 context: context
             ),
@@ -1195,6 +1401,52 @@ extension Martlet_V1_FeatureStore {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetOnlineResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetOnlineResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListFeatureSets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What can be read by name in place of a list of features.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListFeatureSetsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListFeatureSetsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListFeatureSetsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listFeatureSets<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListFeatureSetsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListFeatureSetsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListFeatureSetsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListFeatureSetsResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "GetFreshness" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > How new the events are that each view has online.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_GetFreshnessRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_GetFreshnessRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_GetFreshnessResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func getFreshness<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_GetFreshnessRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_GetFreshnessRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetFreshnessResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetFreshnessResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "GetHistory" method.
@@ -1470,6 +1722,74 @@ extension Martlet_V1_FeatureStore {
             try await self.client.unary(
                 request: request,
                 descriptor: Martlet_V1_FeatureStore.Method.GetOnline.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ListFeatureSets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What can be read by name in place of a list of features.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListFeatureSetsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListFeatureSetsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListFeatureSetsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func listFeatureSets<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListFeatureSetsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListFeatureSetsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListFeatureSetsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListFeatureSetsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.ListFeatureSets.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "GetFreshness" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > How new the events are that each view has online.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_GetFreshnessRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_GetFreshnessRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_GetFreshnessResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func getFreshness<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_GetFreshnessRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_GetFreshnessRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetFreshnessResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetFreshnessResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.GetFreshness.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -1805,6 +2125,64 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
         )
     }
 
+    /// Call the "ListFeatureSets" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What can be read by name in place of a list of features.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ListFeatureSetsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listFeatureSets<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ListFeatureSetsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListFeatureSetsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.listFeatureSets(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListFeatureSetsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListFeatureSetsResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetFreshness" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > How new the events are that each view has online.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_GetFreshnessRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getFreshness<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_GetFreshnessRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetFreshnessResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.getFreshness(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetFreshnessRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetFreshnessResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "GetHistory" method.
     ///
     /// > Source IDL Documentation:
@@ -2105,6 +2483,72 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             metadata: metadata
         )
         return try await self.getOnline(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListFeatureSets" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What can be read by name in place of a list of features.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listFeatureSets<Result>(
+        _ message: Martlet_V1_ListFeatureSetsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListFeatureSetsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ListFeatureSetsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listFeatureSets(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetFreshness" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > How new the events are that each view has online.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getFreshness<Result>(
+        _ message: Martlet_V1_GetFreshnessRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetFreshnessResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_GetFreshnessRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.getFreshness(
             request: request,
             options: options,
             onResponse: handleResponse
