@@ -153,7 +153,7 @@ let package = Package(
     tests(
       "ServerTests",
       [
-        "Core", "KafkaBackend", "MockKafka", "Wire", "TestKit", "martlet",
+        "Core", "KafkaBackend", "MockKafka", "RedisBackend", "Wire", "TestKit", "martlet", log,
         product("AsyncHTTPClient", "async-http-client"),
         product("GRPCCore", "grpc-swift-2"), product("GRPCProtobuf", "grpc-swift-protobuf"),
         product("GRPCNIOTransportHTTP2", "grpc-swift-nio-transport"),

@@ -61,6 +61,22 @@ package enum Limits {
   package static let producerRecords = 100_000
   /// Batches of a stream that are on their way to the stores at the same time.
   package static let streamBatchesInFlight = 4
+  /// Jobs that may wait in a queue of the database service.
+  package static let databaseQueueJobs = 10_000
+  /// Bytes of one job of the database service.
+  package static let databaseJobBytes = 4 << 20
+  /// Bytes of jobs after which the database service takes no further ones at the same time.
+  package static let databaseBatchBytes = 16 << 20
+  /// Rows that one read through the database service may answer, and sets of parameters of one write.
+  package static let databaseRows = 100_000
+  /// Bytes of one answer of the database service.
+  package static let databaseAnswerBytes = 32 << 20
+  /// Answers that wait on one key to be fetched; beyond, the oldest are dropped.
+  package static let databaseAnswers = 10_000
+  /// Jobs that nobody could be told about and that are kept.
+  package static let databaseDeadJobs = 1_000
+  /// Jobs of which the warehouse remembers that they were applied.
+  package static let databaseNotes = 1_000_000
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

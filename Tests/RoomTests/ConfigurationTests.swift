@@ -253,7 +253,8 @@ struct ConfigurationTests {
       let isOptional =
         setting.isSecret
         || [
-          "clock.start", "kafka.brokers", "kafka.instance_id", "kafka.properties_file",
+          "clock.start", "database_service.namespace", "kafka.brokers", "kafka.instance_id",
+          "kafka.properties_file",
           "lineage.openlineage_url", "redis.authority_file", "redis.master", "redis.username",
         ].contains(setting.name)
       #expect((setting.defaultText == nil) == isOptional, "\(setting.name)")

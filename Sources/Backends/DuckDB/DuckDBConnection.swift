@@ -61,19 +61,37 @@ final class DuckDBConnection: @unchecked Sendable {
     }
   }
 
+  /// Runs one statement, prepared once, for each set of parameters; returns how many rows each group of sets changed.
+  ///
+  /// - Parameter check: throws where statements of this kind are not to be run.
+  func execute(
+    _ sql: String, groups: [[[Value]]], check: (duckdb_statement_type) throws -> Void
+  ) throws -> [Int] {
+    try withStatement(sql) { statement in
+      try check(duckdb_prepared_statement_type(statement))
+      return try groups.map { runs in
+        try runs.reduce(0) { changed, parameters in
+          try bind(parameters, to: statement)
+          var result = duckdb_result()
+          defer { duckdb_destroy_result(&result) }
+          if duckdb_execute_prepared(statement, &result) != DuckDBSuccess {
+            throw result.error(doing: "The statement")
+          }
+          return changed + Int(duckdb_rows_changed(&result))
+        }
+      }
+    }
+  }
+
   /// Runs one statement and hands its rows over batch by batch while it is still running.
+  ///
+  /// - Parameter check: throws where statements of this kind are not to be run.
   func stream(
-    _ sql: String, _ parameters: [Value], onlyReading: Bool = false,
+    _ sql: String, _ parameters: [Value], check: (duckdb_statement_type) throws -> Void = { _ in },
     _ body: (borrowing ColumnBatch) throws -> Void
   ) throws {
     try withStatement(sql) { statement in
-      let kind = duckdb_prepared_statement_type(statement)
-      if onlyReading, kind != DUCKDB_STATEMENT_TYPE_SELECT, kind != DUCKDB_STATEMENT_TYPE_EXPLAIN {
-        throw PlatformError(
-          .invalidArgument,
-          "Only queries can be run here (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), not statements that change something."
-        )
-      }
+      try check(duckdb_prepared_statement_type(statement))
       try bind(parameters, to: statement)
       var result = duckdb_result()
       defer { duckdb_destroy_result(&result) }

@@ -1,3 +1,4 @@
+import CDuckDB
 import Core
 import Foundation
 import Logging
@@ -45,11 +46,14 @@ package struct DuckDBOptions: Sendable, Equatable {
 /// Guarantees beyond the port's: every call runs on a thread of the warehouse, never on the cooperative pool. A cancelled read is interrupted; a
 /// cancelled commit or transaction either never began, or ends before its next append and leaves nothing, or is
 /// stored as a whole. After a failed write the writer is ready for the next one.
-package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse {
+package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse,
+  SharedWarehouse
+{
   private let database: DuckDBDatabase
   private let writer: BlockingThreads<WarehouseWriter>
   private let readers: BlockingThreads<DuckDBConnection>
   private let recovery: WarehouseRecovery
+  private let statements: StatementGuard
   private let closed = Mutex(false)
 
   /// Opens the file, or an empty database in memory where `path` is nil, and brings its schema up to date.
@@ -65,6 +69,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     try WarehouseSchema.migrate(writing, path: path, now: clock.now)
     let reading = try (0..<max(1, options.readers)).map { [database] _ in try database.connect() }
     recovery = WarehouseRecovery(database: database, writer: writing, readers: reading)
+    statements = try StatementGuard(writing)
     writer = BlockingThreads(
       name: "warehouse-writer", limit: 4_096,
       resources: [
@@ -139,13 +144,55 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     _ sql: String, _ parameters: [Value],
     _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
   ) async throws {
+    try await stream(sql, parameters, check: { try Self.checkReading($0, sql) }, body)
+  }
+
+  package func read(
+    _ sql: String, _ parameters: [Value],
+    _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
+  ) async throws {
+    try statements.check(sql, for: .reading)
+    try await stream(
+      sql, parameters, check: { try StatementGuard.check($0, for: .reading) }, body)
+  }
+
+  package func apply(_ jobs: [WriteJob]) async throws -> [WriteOutcome] {
+    guard !jobs.isEmpty else { return [] }
+    return try await write { [statements] writer, _ in
+      try AppliedJobs(writer: writer, statements: statements).apply(jobs)
+    }
+  }
+
+  package func forgetJobs(keeping count: Int) async throws {
+    try await write { [statements] writer, _ in
+      try AppliedJobs(writer: writer, statements: statements).forget(keeping: count)
+    }
+  }
+
+  private static func checkReading(_ kind: duckdb_statement_type, _ sql: String) throws {
+    // EXPLAIN ANALYZE runs what it explains, and a COPY to a file is no change of the database.
+    let isRun = kind == DUCKDB_STATEMENT_TYPE_EXPLAIN && sql.lowercased().contains("copy")
+    guard kind == DUCKDB_STATEMENT_TYPE_SELECT || kind == DUCKDB_STATEMENT_TYPE_EXPLAIN, !isRun
+    else {
+      throw PlatformError(
+        .invalidArgument,
+        "Only queries can be run here (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN), not statements that change something."
+      )
+    }
+  }
+
+  private func stream(
+    _ sql: String, _ parameters: [Value],
+    check: @escaping @Sendable (duckdb_statement_type) throws -> Void,
+    _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
+  ) async throws {
     let begun = Atomic(false)
     let read: @Sendable (DuckDBConnection, BlockingCall<DuckDBConnection>) throws -> Void = {
       [recovery] connection, call in
       try recovery.reading {
         try Self.cancellable(call) {
           try connection.transaction(readOnly: true) {
-            try connection.stream(sql, parameters, onlyReading: true) { batch in
+            try connection.stream(sql, parameters, check: check) { batch in
               try call.checkCancellation()
               begun.store(true, ordering: .relaxed)
               try body(batch)

@@ -73,6 +73,13 @@ enum WarehouseSchema {
     """,
     // Which warehouse this is, for others that share a Kafka group or an online store with it; a backup of it is the same one.
     "CREATE TABLE warehouse_identity AS SELECT CAST(uuid() AS VARCHAR) AS id;",
+    // Jobs of the database service that were applied, or refused for good: the number is the order.
+    """
+    CREATE SEQUENCE applied_job_numbers;
+    CREATE TABLE applied_jobs (
+      number BIGINT DEFAULT nextval('applied_job_numbers'), id VARCHAR NOT NULL, digest VARCHAR NOT NULL,
+      rows_changed BIGINT, error_code VARCHAR, error_message VARCHAR, applied_at TIMESTAMP NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

@@ -31,7 +31,7 @@ extension Configuration.Redis {
     return try RedisOnlineStore(configuration, logger: log)
   }
 
-  private func store(expires: Bool) throws -> RedisConfiguration {
+  func store(expires: Bool) throws -> RedisConfiguration {
     let addresses = try addresses.split(separator: ",").map { text in
       let text = text.trimmingCharacters(in: .whitespaces)
       guard let address = RedisAddress(text) else {
@@ -57,15 +57,32 @@ extension Configuration.Redis {
   }
 }
 
+extension Configuration.DatabaseService {
+  /// Reads of other processes that may run at the same time.
+  var guests: Int { enabled ? concurrentReads : 0 }
+
+  /// The service over a warehouse; nil where it is not enabled.
+  func open(
+    _ warehouse: any Core.Warehouse, _ redis: Configuration.Redis, _ log: Logger
+  ) throws -> DatabaseService? {
+    guard enabled, let warehouse = warehouse as? any SharedWarehouse else { return nil }
+    // Deadlines are of the machine's time, also where the platform's clock is simulated.
+    return try DatabaseService(
+      warehouse, self, redis: redis.store(expires: false), clock: SystemClock(), log: log)
+  }
+}
+
 extension Configuration.Warehouse {
   /// The warehouse of a data directory.
-  func open(in data: String) async throws -> any Core.Warehouse {
+  ///
+  /// - Parameter guests: reads of other processes that may run beside those of the platform.
+  func open(in data: String, guests: Int = 0) async throws -> any Core.Warehouse {
     switch backend {
     case .duckdb:
       try await DuckDBWarehouse.open(
         path: data + "/warehouse.duckdb",
         options: DuckDBOptions(
-          memoryLimitBytes: Int(memoryLimit.bytes), readers: readers,
+          memoryLimitBytes: Int(memoryLimit.bytes), readers: readers + guests,
           temporaryDirectory: data + "/spill",
           readableDirectories: [URL(fileURLWithPath: data).standardizedFileURL.path + "/spool/"]))
     }

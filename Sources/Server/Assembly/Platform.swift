@@ -22,6 +22,8 @@ package struct Platform: Sendable {
   private let log: Logger
   private let runner: Runner
   private let scheduler: Scheduler
+  /// Nil where it is not enabled.
+  private let database: DatabaseService?
 
   /// Opens the stores of the data directory and brings the online state up to date.
   init(_ configuration: Configuration) async throws {
@@ -31,7 +33,8 @@ package struct Platform: Sendable {
     let data = configuration.data.directory
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: true)
 
-    let warehouse = try await configuration.warehouse.open(in: data)
+    let warehouse = try await configuration.warehouse.open(
+      in: data, guests: configuration.databaseService.guests)
     let clock = try await Self.clock(configuration, warehouse)
     let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
     let jobs = try JobQueue(
@@ -80,6 +83,7 @@ package struct Platform: Sendable {
       lease: configuration.jobs.lease,
       backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit),
       log: log, announce: Self.announcement(openLineage, catalog))
+    database = try configuration.databaseService.open(warehouse, configuration.redis, log)
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     let kafka = try configuration.kafka.ends(
       ingestor, online, warehouse: identity, log)
@@ -124,6 +128,7 @@ package struct Platform: Sendable {
         ).run()
       },
     ]
+    if let database { list.append(database) }
     if roles.contains(.serving) { list.append(services.served) }
     if roles.contains(.orchestrator) {
       list.append(

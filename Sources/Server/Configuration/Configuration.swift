@@ -12,6 +12,7 @@ package struct Configuration: Sendable, Equatable {
   package var online = Online()
   package var redis = Redis()
   package var kafka = Kafka()
+  package var databaseService = DatabaseService()
   package var warehouse = Warehouse()
   package var blobs = Blobs()
   package var ingest = Ingest()
@@ -83,6 +84,16 @@ package struct Configuration: Sendable, Equatable {
     package var batchInterval = Span.seconds(2)
     package var waitTimeout = Span.seconds(30)
     package var propertiesFile: String?
+  }
+
+  package struct DatabaseService: Sendable, Equatable {
+    package var enabled = false
+    package var namespace: String?
+    package var concurrentReads = 50
+    package var writeBatch = 500
+    package var queueJobs = Limits.databaseQueueJobs
+    package var answerExpiry = Span.minutes(5)
+    package var readTimeout = Span.seconds(30)
   }
 
   package struct Warehouse: Sendable, Equatable {

@@ -2,7 +2,7 @@ extension Setting {
   /// Every setting there is, in the order of the reference page.
   package static let all: [Setting] =
     platformSettings + workerSettings + storeSettings + distributedSettings + pathSettings
-    + operationSettings
+    + databaseSettings + operationSettings
 
   private static let platformSettings: [Setting] = [
     .text("project", \.project, "The folder of martlet.yaml, from the working directory."),
@@ -143,6 +143,32 @@ extension Setting {
       "prediction_log.flush_rows", \.predictionLog.flushRows, 1...1_000_000,
       "Predictions are also written once so many wait."),
     .span("monitoring.interval", \.monitoring.interval, "How often drift is computed."),
+  ]
+
+  private static let databaseSettings: [Setting] = [
+    .flag(
+      "database_service.enabled", \.databaseService.enabled,
+      "Whether other processes may read and write the warehouse through queues on Redis (`redis.*`)."
+    ),
+    .optionalText(
+      "database_service.namespace", \.databaseService.namespace,
+      "What the names of the queues begin with, and then a colon: one for each platform on a Redis server."
+    ),
+    .integer(
+      "database_service.concurrent_reads", \.databaseService.concurrentReads, 1...500,
+      "Reads of other processes that run at once, beside those of the platform itself."),
+    .integer(
+      "database_service.write_batch", \.databaseService.writeBatch, 1...5_000,
+      "Writes that are stored in one transaction."),
+    .integer(
+      "database_service.queue_jobs", \.databaseService.queueJobs, 1...1_000_000,
+      "Jobs that may wait in a queue; beyond, the newest are refused with a time to come again."),
+    .span(
+      "database_service.answer_expiry", \.databaseService.answerExpiry,
+      "How long an answer waits to be fetched."),
+    .span(
+      "database_service.read_timeout", \.databaseService.readTimeout,
+      "How long a read may take; its sender may allow less, not more."),
   ]
 
   private static let operationSettings: [Setting] = [

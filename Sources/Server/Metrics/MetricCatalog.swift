@@ -50,6 +50,11 @@ package enum MetricCatalog {
     "martlet_kafka_records_total": "Records that were read from Kafka, by topic.",
     "martlet_kafka_rebalances_total": "Times that the group gave or took partitions, by what.",
     "martlet_kafka_failures_total": "Times that reading had to begin anew, by code.",
+    "martlet_database_jobs_total":
+      "Jobs of the database service by queue and outcome: done, before, failed, late, refused.",
+    "martlet_database_job_seconds":
+      "Time of a read or of a batch of writes, from taking it to its answer.",
+    "martlet_database_queue_jobs": "Jobs that wait in a queue of the database service.",
     "martlet_definitions_version": "Version of the definitions that are in force.",
   ]
 }

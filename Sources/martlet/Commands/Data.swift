@@ -160,9 +160,13 @@ struct SQLCommand: AsyncParsableCommand {
     discussion: "EXAMPLE\n  martlet sql \"SELECT count(*) FROM events_arrivals\"")
 
   @OptionGroup var options: CommonOptions
+  @Flag(
+    help: "Ask through the database service: only Redis is reached, not the platform itself.")
+  var viaRedis = false
   @Argument(help: "One SELECT.") var query: String
 
   func run() async throws {
+    if viaRedis { return try await runByRedis() }
     let body = JSON.object(["sql": .string(query)])
     let answer = try await PlatformConnection.with(options) {
       try await $0.post("/api/v1/sql", body)
@@ -173,5 +177,21 @@ struct SQLCommand: AsyncParsableCommand {
       (row.array ?? []).map { $0.string ?? ($0 == .null ? "" : $0.text) }
     }
     print(Terminal.table(columns, rows))
+  }
+
+  private func runByRedis() async throws {
+    let (configuration, _) = try ConfigurationLoader.load(options)
+    let found = try await WarehouseByRedis.query(query, configuration)
+    let names = found.columns.map(\.name)
+    let rows = (0..<found.count).map { row in found.columns.map { JSON($0[row]) } }
+    if options.json {
+      return print(
+        JSON.object([
+          "columns": .array(names.map { .string($0) }), "rows": .array(rows.map { .array($0) }),
+          "truncated": .bool(false),
+        ]).text)
+    }
+    print(
+      Terminal.table(names, rows.map { $0.map { $0.string ?? ($0 == .null ? "" : $0.text) } }))
   }
 }
