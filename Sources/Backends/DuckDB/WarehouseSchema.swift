@@ -71,6 +71,12 @@ enum WarehouseSchema {
     CREATE TABLE erased_events (digest VARCHAR NOT NULL);
     CREATE TABLE erasure_salt (salt VARCHAR NOT NULL);
     """,
+    // Saved training sets; `record` is how each was made, as JSON.
+    """
+    CREATE TABLE datasets (
+      id VARCHAR NOT NULL, name VARCHAR NOT NULL, model VARCHAR, row_count BIGINT NOT NULL,
+      created_at TIMESTAMP NOT NULL, record VARCHAR NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.
