@@ -35,7 +35,7 @@ struct Martlet: AsyncParsableCommand {
         name: "Data",
         subcommands: [
           IngestCommand.self, PushCommand.self, QuarantineCommand.self, FeaturesCommand.self,
-          SQLCommand.self, EraseCommand.self, SimulateCommand.self,
+          DatasetsCommand.self, SQLCommand.self, EraseCommand.self, SimulateCommand.self,
         ]),
       CommandGroup(
         name: "Models",

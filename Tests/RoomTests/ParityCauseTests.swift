@@ -1,7 +1,6 @@
 import Core
+import Features
 import Testing
-
-@testable import Features
 
 @Suite struct ParityCauseTests {
   private static let five = FeatureValue(value: .double(5), status: .present)

@@ -199,4 +199,5 @@ struct FakeBlobs: BlobStore {
   func get(_ digest: BlobDigest) async throws -> [UInt8] { [] }
   func localPath(of digest: BlobDigest) async throws -> String { "/blobs/\(digest.hex)" }
   func contains(_ digest: BlobDigest) async throws -> Bool { true }
+  func remove(_ digest: BlobDigest) async throws {}
 }

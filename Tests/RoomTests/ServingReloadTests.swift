@@ -163,4 +163,5 @@ private struct OneBlob: BlobStore {
   func get(_ digest: BlobDigest) async throws -> [UInt8] { [] }
   func localPath(of digest: BlobDigest) async throws -> String { path }
   func contains(_ digest: BlobDigest) async throws -> Bool { true }
+  func remove(_ digest: BlobDigest) async throws {}
 }

@@ -27,6 +27,8 @@ package final class DuckDBTableFiles: TableFiles {
       try appender.append(batch, to: "result")
       try appender.finish()
       do {
+        // One thread: the same table gives the same file, byte for byte.
+        try connection.run("SET threads = 1")
         let written = batch.columns.map(\.written).joined(separator: ", ")
         try connection.run(
           "COPY (SELECT \(written) FROM result) TO \(path.sqlLiteral) \(format == .csv ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)")"

@@ -80,6 +80,12 @@ enum WarehouseSchema {
       number BIGINT DEFAULT nextval('applied_job_numbers'), id VARCHAR NOT NULL, digest VARCHAR NOT NULL,
       rows_changed BIGINT, error_code VARCHAR, error_message VARCHAR, applied_at TIMESTAMP NOT NULL);
     """,
+    // Saved training sets; `record` is how each was made, as JSON.
+    """
+    CREATE TABLE datasets (
+      id VARCHAR NOT NULL, name VARCHAR NOT NULL, model VARCHAR, row_count BIGINT NOT NULL,
+      created_at TIMESTAMP NOT NULL, record VARCHAR NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

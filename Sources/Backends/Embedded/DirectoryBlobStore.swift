@@ -60,6 +60,16 @@ package final class DirectoryBlobStore: BlobStore {
     try await blocking { [self] in FileManager.default.fileExists(atPath: try path(of: digest)) }
   }
 
+  package func remove(_ digest: BlobDigest) async throws {
+    try await blocking { [self] in
+      let path = try path(of: digest)
+      guard unlink(path) != 0 else {
+        return try Self.sync(directory: "\(root)/\(digest.hex.prefix(2))")
+      }
+      if errno != ENOENT { throw Self.failure("removed", path) }
+    }
+  }
+
   // MARK: - Files
 
   private func path(of digest: BlobDigest) throws -> String {

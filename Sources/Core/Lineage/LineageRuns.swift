@@ -107,6 +107,7 @@ extension LineageBuilder {
       .init("rows", "\(set.rows)"), .init("as_of", set.asOf.description), .init("hash", set.hash),
       .init("built_under_definitions", "\(set.definitionsVersion)"),
     ]
+    if let saved = set.dataset { facts.append(.init("saved_as", saved)) }
     for range in set.origin?.events ?? [] {
       facts.append(.init("\(range.use)_from_\(range.source)", range.description))
     }

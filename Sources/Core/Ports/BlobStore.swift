@@ -17,4 +17,6 @@ package protocol BlobStore: Sendable {
   /// A local path to read the blob from, its bytes verified against the digest.
   func localPath(of digest: BlobDigest) async throws -> String
   func contains(_ digest: BlobDigest) async throws -> Bool
+  /// Removes a blob for good; nothing happens where it is not there. Whoever removes knows that nothing refers to it.
+  func remove(_ digest: BlobDigest) async throws
 }

@@ -56,6 +56,8 @@ package struct TrainingSetRecord: Sendable, Equatable, Codable {
   package var hash: String
   /// Nil in records of versions that did not keep it.
   package var origin: TrainingSetOrigin?
+  /// The id of the dataset that it was saved as; nil in records of versions from before sets were saved.
+  package var dataset: String?
 
   package init(
     definitionsVersion: Int64, asOf: Timestamp, rows: Int, evaluationFrom: Int, hash: String,

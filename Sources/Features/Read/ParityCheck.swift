@@ -145,7 +145,7 @@ package struct ParityCheck: Sendable {
   }
 
   /// Whether both say the same: doubles to 1e-9 relative, everything else exactly.
-  static func agrees(_ a: FeatureValue, _ b: FeatureValue) -> Bool {
+  package static func agrees(_ a: FeatureValue, _ b: FeatureValue) -> Bool {
     a.status == b.status && agrees(a.value, b.value)
   }
 
@@ -164,7 +164,7 @@ package struct ParityCheck: Sendable {
   }
 
   /// What the two sides alone tell.
-  static func plainCause(_ served: FeatureValue, _ recomputed: FeatureValue) -> Cause {
+  package static func plainCause(_ served: FeatureValue, _ recomputed: FeatureValue) -> Cause {
     switch (served.status, recomputed.status) {
     case (.notFound, let other) where other != .notFound: .missingOnline
     case (let other, .notFound) where other != .notFound: .missingInWarehouse

@@ -54,6 +54,23 @@ package struct SpineReader: Sendable {
     }
   }
 
+  /// The rows of a read-only query over the warehouse as a spine, in the order that it gives; its times are UTC, as all stored ones.
+  ///
+  /// - Throws: as `read` does, and what the query itself is refused with.
+  package func read(
+    sql: String, time: String, features: [FeatureName], snapshot: Snapshot
+  ) async throws -> ColumnBatch {
+    let name = "the spine's query"
+    let batches = SpineBatches(name)
+    do {
+      try await warehouse.stream(sql, []) { try batches.append(copy $0) }
+      return try typed(
+        batches.all, name, localTimes: [], isText: false, time, features, snapshot, nil)
+    } catch let error as PlatformError {
+      throw error.calling("", name)
+    }
+  }
+
   /// All cells of a CSV file as text; a line that is no record ends the reading.
   private func readText(_ path: String, _ name: String) async throws -> [ColumnBatch] {
     let batches = SpineBatches(name)
@@ -192,7 +209,9 @@ extension PlatformError {
     if error.code == .invalidRecord { error.code = .invalidArgument }
     // The excerpt of a query of ours that DuckDB ends its messages with tells the caller nothing.
     let end = message.firstRange(of: "\n\nLINE 1:")?.lowerBound ?? message.endIndex
-    error.message = String(message[..<end]).replacing(path, with: name)
+    error.message = String(message[..<end])
+    if path.isEmpty { return error }
+    error.message = error.message.replacing(path, with: name)
     error.cause = cause?.replacing(path, with: name)
     return error
   }

@@ -9,6 +9,8 @@ package struct ModelTrainingSet: Sendable {
   /// Microseconds since the epoch, the time of each spine row.
   package var times: [Int64]
   package var record: TrainingSetRecord
+  /// What the spine brought: keys, inputs and times, row by row.
+  package var spine: ColumnBatch
   /// Spine rows left out because their label is not known.
   package var unlabelled: Int
 }
@@ -31,15 +33,16 @@ package struct TrainingSetBuilder: Sendable {
   /// are filled in, as in a
   /// prediction.
   ///
+  /// - Parameter bound: what of the stored events counts; nil is all.
   /// - Throws: `.failedPrecondition` where the model has no spine or label, or no row has a label;
   ///   `.invalidDefinition` for a
   ///   label that is no number.
   package func build(
-    _ model: ModelDefinition, asOf: Timestamp, snapshot: Snapshot
+    _ model: ModelDefinition, asOf: Timestamp, snapshot: Snapshot, within bound: StoredBound? = nil
   ) async throws -> ModelTrainingSet {
     let plan = try TrainingSetPlan(model, asOf: asOf, snapshot: snapshot)
-    let scan = HistoryScan(warehouse)
-    let spine = try await rows(of: plan)
+    let scan = HistoryScan(warehouse).within(bound)
+    let spine = try await rows(of: plan, within: bound)
     let labels = try await TrainingSetLabels(plan, scan: scan).read(for: spine)
     let known = labels.indices.filter { labels[$0] != nil }
     guard !known.isEmpty else {
@@ -62,14 +65,16 @@ package struct TrainingSetBuilder: Sendable {
         warehouse: warehouse, plan: plan, snapshot: snapshot
       ).read())
     return ModelTrainingSet(
-      features: features, label: label, times: times, record: record,
+      features: features, label: label, times: times, record: record, spine: rows,
       unlabelled: spine.count - rows.count)
   }
 
   /// The spine's rows in the range of time, sorted by time, equal times by arrival.
-  private func rows(of plan: TrainingSetPlan) async throws -> ColumnBatch {
+  private func rows(
+    of plan: TrainingSetPlan, within bound: StoredBound?
+  ) async throws -> ColumnBatch {
     let batches = Mutex<[ColumnBatch]>([])
-    let (sql, parameters) = plan.spineQuery
+    let (sql, parameters) = plan.spineQuery(within: bound)
     try await warehouse.stream(sql, parameters) { batch in
       let batch = copy batch
       batches.withLock { $0.append(batch) }

@@ -22,6 +22,19 @@ package enum TrainingSetHash {
     return digest.hexadecimal
   }
 
+  /// The same over a whole table, under the line `martlet dataset 1`; the length of fixed arrays, which files do not keep, is left out.
+  package static func of(_ batch: ColumnBatch) -> String {
+    var digest = Digest()
+    digest.add(text: "martlet dataset 1\n")
+    for column in batch.columns {
+      digest.add(text: column.name)
+      digest.add(text: column.type.withoutLength.rawValue)
+      digest.add(word: UInt64(column.count))
+      digest.add(cellsOf: column)
+    }
+    return digest.hexadecimal
+  }
+
   private struct Digest {
     private var hash = SHA256()
     private var buffer: [UInt8] = []
@@ -43,7 +56,7 @@ package enum TrainingSetHash {
       add(cellsOf: column)
     }
 
-    private mutating func add(cellsOf column: Column) {
+    mutating func add(cellsOf column: Column) {
       switch column.values {
       case .bool(let all): cells(column) { $0.buffer.append(all[$1] ? 1 : 0) }
       case .int64(let all), .timestamp(let all):
@@ -73,7 +86,7 @@ package enum TrainingSetHash {
       buffer.append(contentsOf: text.utf8)
     }
 
-    private mutating func add(word: UInt64) {
+    mutating func add(word: UInt64) {
       withUnsafeBytes(of: word.littleEndian) { buffer.append(contentsOf: $0) }
     }
 
@@ -81,5 +94,11 @@ package enum TrainingSetHash {
       hash.update(data: buffer)
       buffer.removeAll(keepingCapacity: true)
     }
+  }
+}
+
+extension ColumnType {
+  fileprivate var withoutLength: ColumnType {
+    if case .array(let element, _) = self { .array(of: element, length: nil) } else { self }
   }
 }

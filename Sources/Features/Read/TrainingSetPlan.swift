@@ -48,7 +48,7 @@ struct TrainingSetPlan: Sendable {
     (model.train?.data.map { asOf - $0 }, asOf - label.delay)
   }
 
-  var spineQuery: (sql: String, parameters: [Value]) {
+  func spineQuery(within bound: StoredBound?) -> (sql: String, parameters: [Value]) {
     let time = quoted(source.stored(spine.time) ?? Self.timeName)
     let fields = spineFields.map { "\(quoted(source.stored($0) ?? $0)) AS \(quoted($0))" }
     var sql = """
@@ -64,6 +64,10 @@ struct TrainingSetPlan: Sendable {
       // The label is in the same event, which must have happened by then.
       sql += " AND event_timestamp <= ?"
       parameters.append(.timestamp(asOf))
+    }
+    if let condition = bound?.condition(on: source.name) {
+      sql += condition.sql
+      parameters += condition.parameters
     }
     return (sql + " ORDER BY \(time), sequence", parameters)
   }
@@ -81,6 +85,12 @@ struct TrainingSetPlan: Sendable {
       for name in names where !found.contains(name) { found.append(name) }
     }
     return found
+  }
+
+  /// Every source that is read, by name.
+  func sources(_ snapshot: Snapshot) throws -> [String] {
+    let read = try PointInTimeJoinPlan(storedFeatures, snapshot: snapshot).sources.map(\.name)
+    return Set(read + [source.name, labelSource.name]).sorted()
   }
 
   /// The model's vector from what was joined to the spine; numbers and truth values as doubles.

@@ -12,6 +12,8 @@ package struct HistoryRequest: Sendable {
   package var through: Timestamp
   /// The last created_at that is wanted.
   package var knownThrough: Timestamp?
+  /// The last sequence that is wanted.
+  package var throughSequence: Int64?
 }
 
 /// Reads the events of a source once, in batches, in no particular order.
@@ -93,6 +95,10 @@ extension HistoryRequest {
     if let knownThrough {
       sql += " AND created_at <= ?"
       parameters.append(.timestamp(knownThrough))
+    }
+    if let throughSequence {
+      sql += " AND sequence <= ?"
+      parameters.append(.int64(throughSequence))
     }
     return (sql, parameters)
   }

@@ -72,8 +72,11 @@ package struct Platform: Sendable {
       retraining: Self.retraining(jobs, clock), clock: clock, log: log)
     let compute = WorkerCompute(pool: workers, scratch: data + "/scratch")
     try compute.cleanUp()
+    let datasets = DatasetStore(
+      warehouse: warehouse, tables: DuckDBTableFiles(), blobs: blobs, clock: clock,
+      scratch: data + "/spool", surroundings: Self.surroundings(warehouse, ingestor, catalog))
     let training = TrainingJob(
-      steps: Self.trainingSteps(warehouse, online, predictor), compute: compute, blobs: blobs,
+      steps: Self.trainingSteps(datasets, predictor), compute: compute, blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,
       timeout: configuration.workers.taskTimeout)
     let openLineage = OpenLineageLog(
@@ -93,9 +96,9 @@ package struct Platform: Sendable {
       files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor), tables: DuckDBTableFiles(),
       hydrator: hydrator,
       predictor: predictor, served: served, log: predictionLog, monitor: monitor, jobs: jobs,
-      workers: workers, spool: try Spool(folder: data + "/spool"), metrics: PlatformMetrics.shared,
-      clock: clock, openLineage: openLineage, stream: kafka?.stream,
-      pushProducer: kafka?.pushProducer)
+      datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
+      metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
+      stream: kafka?.stream, pushProducer: kafka?.pushProducer)
   }
 
   /// Everything that runs, in the order of starting.
@@ -209,14 +212,12 @@ package struct Platform: Sendable {
 
   /// Events → training set, and training set → baseline: what training takes from features, monitoring and serving.
   private static func trainingSteps(
-    _ warehouse: any Warehouse, _ online: OnlineState, _ predictor: Predictor
+    _ datasets: DatasetStore, _ predictor: Predictor
   ) -> TrainingSteps {
     TrainingSteps(
       buildSet: { model, asOf, snapshot in
-        try await TrainingSetBuilder(warehouse: warehouse).build(
-          model, asOf: asOf, snapshot: snapshot
-        )
-        .trainingData
+        try await datasets.save(model, name: model.name, asOf: asOf, snapshot: snapshot)
+          .set.trainingData
       },
       baseline: { model, features, predictions in
         try Baseline(model: model, features: features, predictions: predictions).encoded()

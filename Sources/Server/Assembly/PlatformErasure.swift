@@ -8,7 +8,7 @@ extension PlatformServices {
   private var erasureTargets: [any ErasureTarget] {
     [
       LoggedKeys(name: "model_logs", warehouse: warehouse) { [log] in try await log.flush() },
-      LoggedKeys(name: "labels", warehouse: warehouse) {},
+      LoggedKeys(name: "labels", warehouse: warehouse) {}, datasets,
     ]
   }
 

@@ -27,21 +27,31 @@ struct HistoryCall: Sendable {
   var features: [FeatureName]
   var time: String
   var mode: HistoryMode
-  var spineFormat: FileFormat
+  var spine: SpineForm
   /// What the caller calls the spine.
   var spineName: String
   var format: FileFormat
+  /// The version of the definitions that features are read by; nil is the one in force.
+  var definitions: Int64?
+
+  /// What brings the rows.
+  enum SpineForm: Sendable, Equatable {
+    case file(FileFormat)
+    /// The text of a query over the warehouse.
+    case sql
+  }
 
   /// - Parameters: as the caller wrote them; nil and empty texts take the default.
   init(
     features: [String], time: String?, mode: String?, spineFormat: String?,
-    spineName: String? = nil, format: String?
+    spineName: String? = nil, format: String?, definitions: Int64? = nil
   ) throws {
     func given(_ text: String?) -> String? { text.flatMap { $0.isEmpty ? nil : $0 } }
     self.features = try FeatureNames.parse(features)
     self.time = given(time) ?? "event_timestamp"
     self.mode = try given(mode).map(Self.mode) ?? .asCorrected
-    self.spineFormat = try given(spineFormat).map { try Self.format($0, of: "a spine") } ?? .csv
+    self.definitions = definitions
+    spine = try given(spineFormat).map(Self.spine) ?? .file(.csv)
     self.spineName = given(spineName) ?? "the spine"
     self.format = try given(format).map { try Self.format($0, of: "an answer") } ?? .csv
   }
@@ -54,7 +64,16 @@ struct HistoryCall: Sendable {
     return mode
   }
 
-  private static func format(_ text: String, of what: String) throws -> FileFormat {
+  private static func spine(_ text: String) throws -> SpineForm {
+    if text == "sql" { return .sql }
+    guard let format = FileFormat(rawValue: text), format != .jsonl else {
+      throw PlatformError(
+        .invalidArgument, "the format of a spine is csv, parquet or sql, not '\(text)'")
+    }
+    return .file(format)
+  }
+
+  static func format(_ text: String, of what: String) throws -> FileFormat {
     guard let format = FileFormat(rawValue: text), format != .jsonl else {
       throw PlatformError(
         .invalidArgument, "the format of \(what) is csv or parquet, not '\(text)'")
@@ -78,6 +97,7 @@ package struct PlatformServices: Sendable {
   let log: PredictionLog
   let monitor: DriftMonitor
   let jobs: JobQueue
+  let datasets: DatasetStore
   let workers: WorkerPool
   let spool: Spool
   let metrics: PrometheusMetrics
@@ -172,10 +192,8 @@ package struct PlatformServices: Sendable {
   func history(
     _ call: HistoryCall, spine: String, output: String
   ) async throws -> TrainingSet.Report {
-    let snapshot = online.visible.current
-    let rows = try await SpineReader(warehouse: warehouse, files: files.reader).read(
-      spine, called: call.spineName, format: call.spineFormat, time: call.time,
-      features: call.features, snapshot: snapshot)
+    let snapshot = try await self.snapshot(definitions: call.definitions)
+    let rows = try await self.spine(call, at: spine, snapshot)
     let set = try await PointInTimeJoin.run(
       spine: rows, time: call.time, features: call.features, mode: call.mode,
       snapshot: snapshot, warehouse: warehouse)

@@ -122,18 +122,27 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
   ) async throws {
     let call = try HistoryCall(
       features: request.features, time: request.timeColumn, mode: request.mode,
-      spineFormat: request.format, format: request.format)
+      spineFormat: request.spineFormat.isEmpty ? request.format : request.spineFormat,
+      format: request.format,
+      definitions: request.definitionsVersion == 0 ? nil : request.definitionsVersion)
     try await services.spool.withFile { spine in
       try request.spine.write(to: URL(fileURLWithPath: spine))
       try await services.spool.withFile { output in
         _ = try await services.history(call, spine: spine, output: output)
-        guard let file = FileHandle(forReadingAtPath: output) else { return }
-        while let bytes = try file.read(upToCount: Self.chunkBytes), !bytes.isEmpty {
-          var piece = Martlet_V1_GetHistoryResponse()
-          piece.chunk = bytes
-          try await response.write(piece)
-        }
+        try await send(fileAt: output, to: response)
       }
+    }
+  }
+
+  /// A file in pieces.
+  func send(
+    fileAt path: String, to response: RPCWriter<Martlet_V1_GetHistoryResponse>
+  ) async throws {
+    guard let file = FileHandle(forReadingAtPath: path) else { return }
+    while let bytes = try file.read(upToCount: Self.chunkBytes), !bytes.isEmpty {
+      var piece = Martlet_V1_GetHistoryResponse()
+      piece.chunk = bytes
+      try await response.write(piece)
     }
   }
 }

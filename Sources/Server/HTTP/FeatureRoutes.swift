@@ -37,7 +37,7 @@ struct FeatureRoutes {
         features: request.requiredQuery("features").split(separator: ",").map(String.init),
         time: request.query("time"), mode: request.query("mode"),
         spineFormat: request.query("spine_format"), spineName: request.query("spine_name"),
-        format: request.query("format"))
+        format: request.query("format"), definitions: request.wholeQuery("definitions"))
       return try await services.spool.withFile { spine in
         try await services.spool.write(request.body, to: spine)
         return try await services.spool.withFile { output in

@@ -19,6 +19,7 @@ struct HTTPRouter {
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
     FeatureRoutes(services: services).add(to: api)
+    DatasetRoutes(services: services).add(to: api)
     VerificationRoutes(services: services).add(to: api)
     IngestRoutes(services: services).add(to: api)
     QuarantineRoutes(services: services).add(to: api)
@@ -60,6 +61,15 @@ extension Request {
       throw PlatformError(.invalidArgument, "the query parameter '\(name)' is missing")
     }
     return value
+  }
+
+  /// A whole number; nil where it is not given.
+  func wholeQuery(_ name: String) throws -> Int64? {
+    guard let text = query(name), !text.isEmpty else { return nil }
+    guard let number = Int64(text) else {
+      throw PlatformError(.invalidArgument, "'\(name)' must be a whole number, not '\(text)'")
+    }
+    return number
   }
 
   func limit(default value: Int) throws -> Int {

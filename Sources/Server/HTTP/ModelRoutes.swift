@@ -108,6 +108,7 @@ struct ModelRoutes {
       "training_rows": .int(Int64(version.trainingSet.rows)),
       "training_as_of": .string(version.trainingSet.asOf.description),
       "training_hash": .string(version.trainingSet.hash),
+      "training_dataset": version.trainingSet.dataset.map { .string($0) } ?? .null,
       "training_events": .array((version.trainingSet.origin?.events ?? []).map(events)),
       "training_code": .array(
         (version.trainingSet.origin?.code ?? []).map { code in

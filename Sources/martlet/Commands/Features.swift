@@ -72,32 +72,29 @@ struct FeaturesCommand: AsyncParsableCommand {
       discussion: """
         EXAMPLE
           martlet features history --spine spine.csv --time at --features v.orders_7d,v.spend_30d --output set.parquet
+          martlet features history --spine-sql "SELECT customer_id, asked_at AS at FROM events_outcomes" --time at \\
+            --features v.orders_7d --output set.parquet
         """)
     @OptionGroup var options: CommonOptions
-    @Option(help: "File with the key columns and a time column.") var spine: String
-    @Option(help: "The time column.") var time = "event_timestamp"
+    @OptionGroup var spine: SpineOptions
     @Option(help: "Features as view.feature, with commas between.") var features: String
-    @Option(help: "as_corrected or as_known.") var mode = HistoryMode.asCorrected.rawValue
     @Option(help: "File to write, .csv or .parquet.") var output: String
 
+    func validate() throws { try spine.requireOne() }
+
     func run() async throws {
-      guard let spineFormat = FileFormat(path: spine), let format = FileFormat(path: output) else {
-        throw PlatformError(.invalidArgument, "--spine and --output must end in .csv or .parquet")
+      guard let format = FileFormat(path: output), format != .jsonl else {
+        throw PlatformError(.invalidArgument, "--output must end in .csv or .parquet")
       }
-      guard let bytes = FileManager.default.contents(atPath: spine) else {
-        throw PlatformError(.notFound, "there is no readable file \(spine)")
-      }
-      let query =
-        "features=\(features.urlEscaped)&time=\(time.urlEscaped)&mode=\(mode.urlEscaped)"
-        + "&spine_format=\(spineFormat.rawValue)&format=\(format.rawValue)"
-        + "&spine_name=\(spine.urlEscaped)"
+      let (more, bytes) = try spine.request()
+      let query = "features=\(features.urlEscaped)&format=\(format.rawValue)&\(more)"
       let headers = try await PlatformConnection.with(options) { platform in
         var file: FileHandle?
         let headers = try await platform.download(
           "/api/v1/features/history?\(query)", body: .bytes(ByteBuffer(bytes: bytes))
         ) { piece in
           // Made with the first piece: a call that is refused leaves no file.
-          if file == nil { file = try created(output) }
+          if file == nil { file = try FeaturesCommand.created(output) }
           try file?.write(contentsOf: Data(piece.readableBytesView))
         }
         try file?.close()
@@ -118,13 +115,13 @@ struct FeaturesCommand: AsyncParsableCommand {
       let note = incomplete == 0 ? "" : "; \(incomplete) of them without a key or a time, so null"
       print("wrote \(output): \(rows) rows from \(count("events-read")) events\(note)")
     }
+  }
 
-    private func created(_ path: String) throws -> FileHandle {
-      guard FileManager.default.createFile(atPath: path, contents: nil),
-        let file = FileHandle(forWritingAtPath: path)
-      else { throw PlatformError(.invalidArgument, "cannot write \(path)") }
-      return file
-    }
+  static func created(_ path: String) throws -> FileHandle {
+    guard FileManager.default.createFile(atPath: path, contents: nil),
+      let file = FileHandle(forWritingAtPath: path)
+    else { throw PlatformError(.invalidArgument, "cannot write \(path)") }
+    return file
   }
 }
 

@@ -166,6 +166,58 @@ package enum Martlet_V1_FeatureStore: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "CreateDataset" metadata.
+        package enum CreateDataset: Sendable {
+            /// Request type for "CreateDataset".
+            package typealias Input = Martlet_V1_CreateDatasetRequest
+            /// Response type for "CreateDataset".
+            package typealias Output = Martlet_V1_Dataset
+            /// Descriptor for "CreateDataset".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "CreateDataset",
+                type: .unary
+            )
+        }
+        /// Namespace for "ListDatasets" metadata.
+        package enum ListDatasets: Sendable {
+            /// Request type for "ListDatasets".
+            package typealias Input = Martlet_V1_ListDatasetsRequest
+            /// Response type for "ListDatasets".
+            package typealias Output = Martlet_V1_ListDatasetsResponse
+            /// Descriptor for "ListDatasets".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "ListDatasets",
+                type: .unary
+            )
+        }
+        /// Namespace for "ExportDataset" metadata.
+        package enum ExportDataset: Sendable {
+            /// Request type for "ExportDataset".
+            package typealias Input = Martlet_V1_ExportDatasetRequest
+            /// Response type for "ExportDataset".
+            package typealias Output = Martlet_V1_GetHistoryResponse
+            /// Descriptor for "ExportDataset".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "ExportDataset",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "VerifyDataset" metadata.
+        package enum VerifyDataset: Sendable {
+            /// Request type for "VerifyDataset".
+            package typealias Input = Martlet_V1_DatasetName
+            /// Response type for "VerifyDataset".
+            package typealias Output = Martlet_V1_VerifyDatasetResponse
+            /// Descriptor for "VerifyDataset".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "VerifyDataset",
+                type: .unary
+            )
+        }
         /// Namespace for "Erase" metadata.
         package enum Erase: Sendable {
             /// Request type for "Erase".
@@ -192,6 +244,10 @@ package enum Martlet_V1_FeatureStore: Sendable {
             ReplayQuarantine.descriptor,
             DiscardQuarantine.descriptor,
             VerifyFeatures.descriptor,
+            CreateDataset.descriptor,
+            ListDatasets.descriptor,
+            ExportDataset.descriptor,
+            VerifyDataset.descriptor,
             Erase.descriptor
         ]
     }
@@ -416,6 +472,78 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_VerifyFeaturesRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyFeaturesResponse>
+
+        /// Handle the "CreateDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Saves a training set: features joined to a spine, or what a model would learn from.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_CreateDatasetRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_Dataset` messages.
+        func createDataset(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_CreateDatasetRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Dataset>
+
+        /// Handle the "ListDatasets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ListDatasetsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ListDatasetsResponse` messages.
+        func listDatasets(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ListDatasetsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListDatasetsResponse>
+
+        /// Handle the "ExportDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The saved rows, as a file.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ExportDatasetRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_GetHistoryResponse` messages.
+        func exportDataset(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ExportDatasetRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse>
+
+        /// Handle the "VerifyDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Computes a saved set again and compares.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_DatasetName` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_VerifyDatasetResponse` messages.
+        func verifyDataset(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_DatasetName>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyDatasetResponse>
 
         /// Handle the "Erase" method.
         ///
@@ -642,6 +770,78 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyFeaturesResponse>
 
+        /// Handle the "CreateDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Saves a training set: features joined to a spine, or what a model would learn from.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_CreateDatasetRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_Dataset` message.
+        func createDataset(
+            request: GRPCCore.ServerRequest<Martlet_V1_CreateDatasetRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Dataset>
+
+        /// Handle the "ListDatasets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListDatasetsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ListDatasetsResponse` message.
+        func listDatasets(
+            request: GRPCCore.ServerRequest<Martlet_V1_ListDatasetsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListDatasetsResponse>
+
+        /// Handle the "ExportDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The saved rows, as a file.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ExportDatasetRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_GetHistoryResponse` messages.
+        func exportDataset(
+            request: GRPCCore.ServerRequest<Martlet_V1_ExportDatasetRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse>
+
+        /// Handle the "VerifyDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Computes a saved set again and compares.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_DatasetName` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_VerifyDatasetResponse` message.
+        func verifyDataset(
+            request: GRPCCore.ServerRequest<Martlet_V1_DatasetName>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyDatasetResponse>
+
         /// Handle the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -866,6 +1066,79 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_VerifyFeaturesResponse
 
+        /// Handle the "CreateDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Saves a training set: features joined to a spine, or what a model would learn from.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_CreateDatasetRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_Dataset` to respond with.
+        func createDataset(
+            request: Martlet_V1_CreateDatasetRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_Dataset
+
+        /// Handle the "ListDatasets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ListDatasetsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ListDatasetsResponse` to respond with.
+        func listDatasets(
+            request: Martlet_V1_ListDatasetsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ListDatasetsResponse
+
+        /// Handle the "ExportDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The saved rows, as a file.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ExportDatasetRequest` message.
+        ///   - response: A response stream of `Martlet_V1_GetHistoryResponse` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func exportDataset(
+            request: Martlet_V1_ExportDatasetRequest,
+            response: GRPCCore.RPCWriter<Martlet_V1_GetHistoryResponse>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "VerifyDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Computes a saved set again and compares.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_DatasetName` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_VerifyDatasetResponse` to respond with.
+        func verifyDataset(
+            request: Martlet_V1_DatasetName,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_VerifyDatasetResponse
+
         /// Handle the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -1012,6 +1285,50 @@ extension Martlet_V1_FeatureStore.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.CreateDataset.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_CreateDatasetRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_Dataset>(),
+            handler: { request, context in
+                try await self.createDataset(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.ListDatasets.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListDatasetsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListDatasetsResponse>(),
+            handler: { request, context in
+                try await self.listDatasets(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.ExportDataset.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ExportDatasetRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetHistoryResponse>(),
+            handler: { request, context in
+                try await self.exportDataset(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.VerifyDataset.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_DatasetName>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_VerifyDatasetResponse>(),
+            handler: { request, context in
+                try await self.verifyDataset(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Martlet_V1_FeatureStore.Method.Erase.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_EraseRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_EraseResponse>(),
@@ -1143,6 +1460,50 @@ extension Martlet_V1_FeatureStore.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyFeaturesResponse> {
         let response = try await self.verifyFeatures(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func createDataset(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_CreateDatasetRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Dataset> {
+        let response = try await self.createDataset(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func listDatasets(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ListDatasetsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListDatasetsResponse> {
+        let response = try await self.listDatasets(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func exportDataset(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ExportDatasetRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse> {
+        let response = try await self.exportDataset(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func verifyDataset(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_DatasetName>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyDatasetResponse> {
+        let response = try await self.verifyDataset(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1304,6 +1665,62 @@ extension Martlet_V1_FeatureStore.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyFeaturesResponse> {
         return GRPCCore.ServerResponse<Martlet_V1_VerifyFeaturesResponse>(
             message: try await self.verifyFeatures(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func createDataset(
+        request: GRPCCore.ServerRequest<Martlet_V1_CreateDatasetRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Dataset> {
+        return GRPCCore.ServerResponse<Martlet_V1_Dataset>(
+            message: try await self.createDataset(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func listDatasets(
+        request: GRPCCore.ServerRequest<Martlet_V1_ListDatasetsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListDatasetsResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ListDatasetsResponse>(
+            message: try await self.listDatasets(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func exportDataset(
+        request: GRPCCore.ServerRequest<Martlet_V1_ExportDatasetRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse> {
+        return GRPCCore.StreamingServerResponse<Martlet_V1_GetHistoryResponse>(
+            metadata: [:],
+            producer: { writer in
+                try await self.exportDataset(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func verifyDataset(
+        request: GRPCCore.ServerRequest<Martlet_V1_DatasetName>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyDatasetResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_VerifyDatasetResponse>(
+            message: try await self.verifyDataset(
                 request: request.message,
                 context: context
             ),
@@ -1585,6 +2002,98 @@ extension Martlet_V1_FeatureStore {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_VerifyFeaturesResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyFeaturesResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "CreateDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Saves a training set: features joined to a spine, or what a model would learn from.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_CreateDatasetRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_CreateDatasetRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_Dataset` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func createDataset<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_CreateDatasetRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_CreateDatasetRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Dataset>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Dataset>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListDatasets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListDatasetsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListDatasetsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListDatasetsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listDatasets<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListDatasetsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListDatasetsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListDatasetsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListDatasetsResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ExportDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The saved rows, as a file.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ExportDatasetRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ExportDatasetRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_GetHistoryResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func exportDataset<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ExportDatasetRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ExportDatasetRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetHistoryResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Martlet_V1_GetHistoryResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "VerifyDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Computes a saved set again and compares.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_DatasetName` message.
+        ///   - serializer: A serializer for `Martlet_V1_DatasetName` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_VerifyDatasetResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func verifyDataset<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_DatasetName>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_DatasetName>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_VerifyDatasetResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyDatasetResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Erase" method.
@@ -1999,6 +2508,140 @@ extension Martlet_V1_FeatureStore {
             )
         }
 
+        /// Call the "CreateDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Saves a training set: features joined to a spine, or what a model would learn from.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_CreateDatasetRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_CreateDatasetRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_Dataset` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func createDataset<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_CreateDatasetRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_CreateDatasetRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Dataset>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Dataset>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.CreateDataset.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ListDatasets" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Newest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListDatasetsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListDatasetsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListDatasetsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func listDatasets<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListDatasetsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListDatasetsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListDatasetsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListDatasetsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.ListDatasets.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ExportDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The saved rows, as a file.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ExportDatasetRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ExportDatasetRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_GetHistoryResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func exportDataset<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ExportDatasetRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ExportDatasetRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetHistoryResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Martlet_V1_GetHistoryResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.ExportDataset.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "VerifyDataset" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Computes a saved set again and compares.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_DatasetName` message.
+        ///   - serializer: A serializer for `Martlet_V1_DatasetName` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_VerifyDatasetResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func verifyDataset<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_DatasetName>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_DatasetName>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_VerifyDatasetResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyDatasetResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.VerifyDataset.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -2350,6 +2993,120 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_VerifyFeaturesRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_VerifyFeaturesResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CreateDataset" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Saves a training set: features joined to a spine, or what a model would learn from.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_CreateDatasetRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func createDataset<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_CreateDatasetRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Dataset>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.createDataset(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_CreateDatasetRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_Dataset>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListDatasets" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Newest first.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ListDatasetsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listDatasets<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ListDatasetsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListDatasetsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.listDatasets(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListDatasetsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListDatasetsResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ExportDataset" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The saved rows, as a file.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ExportDatasetRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func exportDataset<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ExportDatasetRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Martlet_V1_GetHistoryResponse>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.exportDataset(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ExportDatasetRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetHistoryResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "VerifyDataset" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Computes a saved set again and compares.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_DatasetName` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func verifyDataset<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_DatasetName>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyDatasetResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.verifyDataset(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_DatasetName>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_VerifyDatasetResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -2745,6 +3502,136 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             metadata: metadata
         )
         return try await self.verifyFeatures(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CreateDataset" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Saves a training set: features joined to a spine, or what a model would learn from.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func createDataset<Result>(
+        _ message: Martlet_V1_CreateDatasetRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Dataset>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_CreateDatasetRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.createDataset(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListDatasets" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Newest first.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listDatasets<Result>(
+        _ message: Martlet_V1_ListDatasetsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListDatasetsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ListDatasetsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listDatasets(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ExportDataset" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The saved rows, as a file.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func exportDataset<Result>(
+        _ message: Martlet_V1_ExportDatasetRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Martlet_V1_GetHistoryResponse>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ExportDatasetRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.exportDataset(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "VerifyDataset" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Computes a saved set again and compares.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func verifyDataset<Result>(
+        _ message: Martlet_V1_DatasetName,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyDatasetResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_DatasetName>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.verifyDataset(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -722,6 +722,12 @@ package nonisolated struct Martlet_V1_GetHistoryRequest: Sendable {
   /// as_corrected (default) or as_known
   package var mode: String = String()
 
+  /// csv, parquet, or sql for the text of a query over the warehouse; empty is as `format`.
+  package var spineFormat: String = String()
+
+  /// The version of the definitions that features are read by; 0 is the one in force.
+  package var definitionsVersion: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -807,6 +813,222 @@ package nonisolated struct Martlet_V1_LineageEdge: Sendable {
 
   /// What for: key, aggregates, where, label, spine, …
   package var role: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_CreateDatasetRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  /// Either a model, or features and a spine.
+  package var model: String = String()
+
+  package var features: [String] = []
+
+  package var spine: Data = Data()
+
+  /// csv, parquet, or sql for the text of a query over the warehouse
+  package var spineFormat: String = String()
+
+  package var timeColumn: String = String()
+
+  /// as_corrected (default) or as_known
+  package var mode: String = String()
+
+  /// Nothing that was stored, or for a model happened, later is in it; absent is now.
+  package var asOf: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_asOf ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_asOf = newValue}
+  }
+  /// Returns true if `asOf` has been explicitly set.
+  package var hasAsOf: Bool {self._asOf != nil}
+  /// Clears the value of `asOf`. Subsequent reads from it will return its default value.
+  package mutating func clearAsOf() {self._asOf = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _asOf: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+}
+
+package nonisolated struct Martlet_V1_DatasetName: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// An id, or a name: then the newest of it.
+  package var name: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_ListDatasetsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 0 is 50.
+  package var limit: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_ListDatasetsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var datasets: [Martlet_V1_Dataset] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_Dataset: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
+
+  package var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
+
+  package var model: String {
+    get {_storage._model}
+    set {_uniqueStorage()._model = newValue}
+  }
+
+  package var features: [String] {
+    get {_storage._features}
+    set {_uniqueStorage()._features = newValue}
+  }
+
+  package var definitionsVersion: Int64 {
+    get {_storage._definitionsVersion}
+    set {_uniqueStorage()._definitionsVersion = newValue}
+  }
+
+  package var mode: String {
+    get {_storage._mode}
+    set {_uniqueStorage()._mode = newValue}
+  }
+
+  package var asOf: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_storage._asOf ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_uniqueStorage()._asOf = newValue}
+  }
+  /// Returns true if `asOf` has been explicitly set.
+  package var hasAsOf: Bool {_storage._asOf != nil}
+  /// Clears the value of `asOf`. Subsequent reads from it will return its default value.
+  package mutating func clearAsOf() {_uniqueStorage()._asOf = nil}
+
+  /// By source, the arrival sequence up to which it was read.
+  package var through: Dictionary<String,Int64> {
+    get {_storage._through}
+    set {_uniqueStorage()._through = newValue}
+  }
+
+  package var spine: String {
+    get {_storage._spine}
+    set {_uniqueStorage()._spine = newValue}
+  }
+
+  package var timeColumn: String {
+    get {_storage._timeColumn}
+    set {_uniqueStorage()._timeColumn = newValue}
+  }
+
+  package var rows: UInt64 {
+    get {_storage._rows}
+    set {_uniqueStorage()._rows = newValue}
+  }
+
+  /// Over names, types and cells, in order.
+  package var rowHash: String {
+    get {_storage._rowHash}
+    set {_uniqueStorage()._rowHash = newValue}
+  }
+
+  /// SHA-256 of the Parquet file.
+  package var fileDigest: String {
+    get {_storage._fileDigest}
+    set {_uniqueStorage()._fileDigest = newValue}
+  }
+
+  package var createdAt: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_storage._createdAt ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_uniqueStorage()._createdAt = newValue}
+  }
+  /// Returns true if `createdAt` has been explicitly set.
+  package var hasCreatedAt: Bool {_storage._createdAt != nil}
+  /// Clears the value of `createdAt`. Subsequent reads from it will return its default value.
+  package mutating func clearCreatedAt() {_uniqueStorage()._createdAt = nil}
+
+  /// Rows that an erasure took.
+  package var erasedRows: UInt64 {
+    get {_storage._erasedRows}
+    set {_uniqueStorage()._erasedRows = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Martlet_V1_ExportDatasetRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  /// parquet (default) or csv
+  package var format: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Martlet_V1_VerifyDatasetResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  /// The same rows were computed again.
+  package var reproduced: Bool = false
+
+  /// And the same file, byte for byte.
+  package var sameFile: Bool = false
+
+  package var rowHash: String = String()
+
+  package var recomputedHash: String = String()
+
+  /// Why not, where it is known.
+  package var note: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1203,6 +1425,8 @@ package nonisolated struct Martlet_V1_Job: Sendable {
 
   /// Of the version that it published; 0 is none.
   package var version: Int64 = 0
+
+  package var progress: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2514,7 +2738,7 @@ nonisolated extension Martlet_V1_ViewFreshness: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension Martlet_V1_GetHistoryRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GetHistoryRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}features\0\u{1}spine\0\u{1}format\0\u{3}time_column\0\u{1}mode\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}features\0\u{1}spine\0\u{1}format\0\u{3}time_column\0\u{1}mode\0\u{3}spine_format\0\u{3}definitions_version\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2527,6 +2751,8 @@ nonisolated extension Martlet_V1_GetHistoryRequest: SwiftProtobuf.Message, Swift
       case 3: try { try decoder.decodeSingularStringField(value: &self.format) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.timeColumn) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.mode) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.spineFormat) }()
+      case 7: try { try decoder.decodeSingularInt64Field(value: &self.definitionsVersion) }()
       default: break
       }
     }
@@ -2548,6 +2774,12 @@ nonisolated extension Martlet_V1_GetHistoryRequest: SwiftProtobuf.Message, Swift
     if !self.mode.isEmpty {
       try visitor.visitSingularStringField(value: self.mode, fieldNumber: 5)
     }
+    if !self.spineFormat.isEmpty {
+      try visitor.visitSingularStringField(value: self.spineFormat, fieldNumber: 6)
+    }
+    if self.definitionsVersion != 0 {
+      try visitor.visitSingularInt64Field(value: self.definitionsVersion, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2557,6 +2789,8 @@ nonisolated extension Martlet_V1_GetHistoryRequest: SwiftProtobuf.Message, Swift
     if lhs.format != rhs.format {return false}
     if lhs.timeColumn != rhs.timeColumn {return false}
     if lhs.mode != rhs.mode {return false}
+    if lhs.spineFormat != rhs.spineFormat {return false}
+    if lhs.definitionsVersion != rhs.definitionsVersion {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2752,6 +2986,423 @@ nonisolated extension Martlet_V1_LineageEdge: SwiftProtobuf.Message, SwiftProtob
     if lhs.from != rhs.from {return false}
     if lhs.to != rhs.to {return false}
     if lhs.role != rhs.role {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_CreateDatasetRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CreateDatasetRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}model\0\u{1}features\0\u{1}spine\0\u{3}spine_format\0\u{3}time_column\0\u{1}mode\0\u{3}as_of\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.model) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.features) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.spine) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.spineFormat) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.timeColumn) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.mode) }()
+      case 8: try { try decoder.decodeSingularMessageField(value: &self._asOf) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.model.isEmpty {
+      try visitor.visitSingularStringField(value: self.model, fieldNumber: 2)
+    }
+    if !self.features.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.features, fieldNumber: 3)
+    }
+    if !self.spine.isEmpty {
+      try visitor.visitSingularBytesField(value: self.spine, fieldNumber: 4)
+    }
+    if !self.spineFormat.isEmpty {
+      try visitor.visitSingularStringField(value: self.spineFormat, fieldNumber: 5)
+    }
+    if !self.timeColumn.isEmpty {
+      try visitor.visitSingularStringField(value: self.timeColumn, fieldNumber: 6)
+    }
+    if !self.mode.isEmpty {
+      try visitor.visitSingularStringField(value: self.mode, fieldNumber: 7)
+    }
+    try { if let v = self._asOf {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_CreateDatasetRequest, rhs: Martlet_V1_CreateDatasetRequest) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.model != rhs.model {return false}
+    if lhs.features != rhs.features {return false}
+    if lhs.spine != rhs.spine {return false}
+    if lhs.spineFormat != rhs.spineFormat {return false}
+    if lhs.timeColumn != rhs.timeColumn {return false}
+    if lhs.mode != rhs.mode {return false}
+    if lhs._asOf != rhs._asOf {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_DatasetName: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DatasetName"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_DatasetName, rhs: Martlet_V1_DatasetName) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_ListDatasetsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ListDatasetsRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}limit\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.limit) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.limit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.limit, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_ListDatasetsRequest, rhs: Martlet_V1_ListDatasetsRequest) -> Bool {
+    if lhs.limit != rhs.limit {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_ListDatasetsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ListDatasetsResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}datasets\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.datasets) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.datasets.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.datasets, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_ListDatasetsResponse, rhs: Martlet_V1_ListDatasetsResponse) -> Bool {
+    if lhs.datasets != rhs.datasets {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_Dataset: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Dataset"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}model\0\u{1}features\0\u{3}definitions_version\0\u{1}mode\0\u{3}as_of\0\u{1}through\0\u{1}spine\0\u{3}time_column\0\u{1}rows\0\u{3}row_hash\0\u{3}file_digest\0\u{3}created_at\0\u{3}erased_rows\0")
+
+  fileprivate class _StorageClass {
+    var _id: String = String()
+    var _name: String = String()
+    var _model: String = String()
+    var _features: [String] = []
+    var _definitionsVersion: Int64 = 0
+    var _mode: String = String()
+    var _asOf: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+    var _through: Dictionary<String,Int64> = [:]
+    var _spine: String = String()
+    var _timeColumn: String = String()
+    var _rows: UInt64 = 0
+    var _rowHash: String = String()
+    var _fileDigest: String = String()
+    var _createdAt: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+    var _erasedRows: UInt64 = 0
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _name = source._name
+      _model = source._model
+      _features = source._features
+      _definitionsVersion = source._definitionsVersion
+      _mode = source._mode
+      _asOf = source._asOf
+      _through = source._through
+      _spine = source._spine
+      _timeColumn = source._timeColumn
+      _rows = source._rows
+      _rowHash = source._rowHash
+      _fileDigest = source._fileDigest
+      _createdAt = source._createdAt
+      _erasedRows = source._erasedRows
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 3: try { try decoder.decodeSingularStringField(value: &_storage._model) }()
+        case 4: try { try decoder.decodeRepeatedStringField(value: &_storage._features) }()
+        case 5: try { try decoder.decodeSingularInt64Field(value: &_storage._definitionsVersion) }()
+        case 6: try { try decoder.decodeSingularStringField(value: &_storage._mode) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._asOf) }()
+        case 8: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufInt64>.self, value: &_storage._through) }()
+        case 9: try { try decoder.decodeSingularStringField(value: &_storage._spine) }()
+        case 10: try { try decoder.decodeSingularStringField(value: &_storage._timeColumn) }()
+        case 11: try { try decoder.decodeSingularUInt64Field(value: &_storage._rows) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._rowHash) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._fileDigest) }()
+        case 14: try { try decoder.decodeSingularMessageField(value: &_storage._createdAt) }()
+        case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._erasedRows) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._id, fieldNumber: 1)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 2)
+      }
+      if !_storage._model.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._model, fieldNumber: 3)
+      }
+      if !_storage._features.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._features, fieldNumber: 4)
+      }
+      if _storage._definitionsVersion != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._definitionsVersion, fieldNumber: 5)
+      }
+      if !_storage._mode.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._mode, fieldNumber: 6)
+      }
+      try { if let v = _storage._asOf {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if !_storage._through.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufInt64>.self, value: _storage._through, fieldNumber: 8)
+      }
+      if !_storage._spine.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._spine, fieldNumber: 9)
+      }
+      if !_storage._timeColumn.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._timeColumn, fieldNumber: 10)
+      }
+      if _storage._rows != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._rows, fieldNumber: 11)
+      }
+      if !_storage._rowHash.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._rowHash, fieldNumber: 12)
+      }
+      if !_storage._fileDigest.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._fileDigest, fieldNumber: 13)
+      }
+      try { if let v = _storage._createdAt {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 14)
+      } }()
+      if _storage._erasedRows != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._erasedRows, fieldNumber: 15)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_Dataset, rhs: Martlet_V1_Dataset) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._model != rhs_storage._model {return false}
+        if _storage._features != rhs_storage._features {return false}
+        if _storage._definitionsVersion != rhs_storage._definitionsVersion {return false}
+        if _storage._mode != rhs_storage._mode {return false}
+        if _storage._asOf != rhs_storage._asOf {return false}
+        if _storage._through != rhs_storage._through {return false}
+        if _storage._spine != rhs_storage._spine {return false}
+        if _storage._timeColumn != rhs_storage._timeColumn {return false}
+        if _storage._rows != rhs_storage._rows {return false}
+        if _storage._rowHash != rhs_storage._rowHash {return false}
+        if _storage._fileDigest != rhs_storage._fileDigest {return false}
+        if _storage._createdAt != rhs_storage._createdAt {return false}
+        if _storage._erasedRows != rhs_storage._erasedRows {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_ExportDatasetRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ExportDatasetRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}format\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.format) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.format.isEmpty {
+      try visitor.visitSingularStringField(value: self.format, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_ExportDatasetRequest, rhs: Martlet_V1_ExportDatasetRequest) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.format != rhs.format {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_VerifyDatasetResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".VerifyDatasetResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}reproduced\0\u{3}same_file\0\u{3}row_hash\0\u{3}recomputed_hash\0\u{1}note\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.reproduced) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.sameFile) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.rowHash) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.recomputedHash) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.note) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if self.reproduced != false {
+      try visitor.visitSingularBoolField(value: self.reproduced, fieldNumber: 2)
+    }
+    if self.sameFile != false {
+      try visitor.visitSingularBoolField(value: self.sameFile, fieldNumber: 3)
+    }
+    if !self.rowHash.isEmpty {
+      try visitor.visitSingularStringField(value: self.rowHash, fieldNumber: 4)
+    }
+    if !self.recomputedHash.isEmpty {
+      try visitor.visitSingularStringField(value: self.recomputedHash, fieldNumber: 5)
+    }
+    if !self.note.isEmpty {
+      try visitor.visitSingularStringField(value: self.note, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_VerifyDatasetResponse, rhs: Martlet_V1_VerifyDatasetResponse) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.reproduced != rhs.reproduced {return false}
+    if lhs.sameFile != rhs.sameFile {return false}
+    if lhs.rowHash != rhs.rowHash {return false}
+    if lhs.recomputedHash != rhs.recomputedHash {return false}
+    if lhs.note != rhs.note {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3536,7 +4187,7 @@ nonisolated extension Martlet_V1_ListJobsResponse: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Martlet_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Job"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}kind\0\u{1}model\0\u{1}state\0\u{1}attempt\0\u{1}reason\0\u{1}error\0\u{1}version\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}kind\0\u{1}model\0\u{1}state\0\u{1}attempt\0\u{1}reason\0\u{1}error\0\u{1}version\0\u{1}progress\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3552,6 +4203,7 @@ nonisolated extension Martlet_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._Mess
       case 6: try { try decoder.decodeSingularStringField(value: &self.reason) }()
       case 7: try { try decoder.decodeSingularStringField(value: &self.error) }()
       case 8: try { try decoder.decodeSingularInt64Field(value: &self.version) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.progress) }()
       default: break
       }
     }
@@ -3582,6 +4234,9 @@ nonisolated extension Martlet_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if self.version != 0 {
       try visitor.visitSingularInt64Field(value: self.version, fieldNumber: 8)
     }
+    if !self.progress.isEmpty {
+      try visitor.visitSingularStringField(value: self.progress, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3594,6 +4249,7 @@ nonisolated extension Martlet_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.reason != rhs.reason {return false}
     if lhs.error != rhs.error {return false}
     if lhs.version != rhs.version {return false}
+    if lhs.progress != rhs.progress {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,0 +1,109 @@
+import Catalog
+import Core
+import Features
+
+extension Platform {
+  /// What saved sets take from ingest and from the catalog.
+  static func surroundings(
+    _ warehouse: any Warehouse, _ ingestor: Ingestor, _ catalog: CatalogStore
+  ) -> DatasetStore.Surroundings {
+    DatasetStore.Surroundings(
+      positions: { sources in
+        // No commit is in flight meanwhile: whatever is stored later has a greater sequence.
+        try await ingestor.pause {
+          var positions: [String: Int64] = [:]
+          for source in sources {
+            let table = EventTable.quoted(EventTable.name(for: source))
+            let last = try await warehouse.query(
+              "SELECT coalesce(max(sequence), -1) FROM \(table)", as: Int64.self)
+            positions[source] = last.first ?? -1
+          }
+          return positions
+        }
+      }, snapshot: { try await catalog.snapshot(ofDefinitions: $0) })
+  }
+}
+
+extension CatalogStore {
+  /// The definitions of an applied version, without models' versions.
+  func snapshot(ofDefinitions version: Int64) async throws -> Snapshot {
+    guard let applied = try await definitions([version]).first else {
+      throw PlatformError(
+        .notFound,
+        "version \(version) of the definitions is not known, or was stored by another version of Martlet"
+      )
+    }
+    return Snapshot(
+      version: -applied.version, definitionsVersion: applied.version,
+      definitionsDigest: applied.digest, projectDirectory: applied.projectDirectory,
+      project: applied.project, models: [:])
+  }
+}
+
+/// What transports ask of saved training sets, and of definitions of the past.
+extension PlatformServices {
+  /// - Parameter definitions: nil is the version in force.
+  func snapshot(definitions version: Int64?) async throws -> Snapshot {
+    guard let version, version != online.visible.current.definitionsVersion else {
+      return online.visible.current
+    }
+    return try await catalog.snapshot(ofDefinitions: version)
+  }
+
+  /// The rows of a spine in a file; of a query, its text.
+  func spine(_ call: HistoryCall, at path: String, _ snapshot: Snapshot) async throws -> ColumnBatch
+  {
+    let reader = SpineReader(warehouse: warehouse, files: files.reader)
+    switch call.spine {
+    case .file(let format):
+      return try await reader.read(
+        path, called: call.spineName, format: format, time: call.time, features: call.features,
+        snapshot: snapshot)
+    case .sql:
+      return try await reader.read(
+        sql: try SpineText.read(path), time: call.time, features: call.features, snapshot: snapshot)
+    }
+  }
+
+  /// Saves a set of a user's spine.
+  func saveDataset(
+    _ name: String, _ call: HistoryCall, spine path: String, asOf: Timestamp?
+  ) async throws -> SavedDataset {
+    let snapshot = try await snapshot(definitions: call.definitions)
+    let rows = try await spine(call, at: path, snapshot)
+    let origin = call.spine == .sql ? "query: \(try SpineText.read(path))" : call.spineName
+    return try await datasets.save(
+      NewDataset(
+        name: try Self.datasetName(name),
+        content: .features(
+          call.features, spine: rows, spineName: origin, time: call.time, call.mode), asOf: asOf),
+      snapshot: snapshot)
+  }
+
+  /// Saves what a model would learn from.
+  func saveDataset(
+    _ name: String, model: String, asOf: Timestamp?
+  ) async throws -> SavedDataset {
+    try requireModel(model)
+    return try await datasets.save(
+      NewDataset(name: try Self.datasetName(name), content: .model(model), asOf: asOf),
+      snapshot: online.visible.current)
+  }
+
+  private static func datasetName(_ text: String) throws -> String {
+    guard !text.isEmpty, text.utf8.count <= 200, !text.contains(where: \.isNewline) else {
+      throw PlatformError(
+        .invalidArgument, "a dataset needs a name of at most 200 characters on one line")
+    }
+    return text
+  }
+
+  func time(_ text: String?, _ field: String) throws -> Timestamp? {
+    guard let text, !text.isEmpty else { return nil }
+    guard let time = try? Timestamp(iso8601: text) else {
+      throw PlatformError(
+        .invalidArgument, "'\(field)' is '\(text)'; write a time as in 2026-01-31T12:00:00Z")
+    }
+    return time
+  }
+}
