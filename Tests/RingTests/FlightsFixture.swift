@@ -29,8 +29,11 @@ enum Flights {
   static var flightsFile: String { (data ?? "") + "/flights_2013_01_04.parquet" }
   static var weatherFile: String { (data ?? "") + "/weather_2013_01_04.parquet" }
 
-  static func snapshot() throws -> Snapshot {
-    let project = try DefinitionFile.parse(DefinitionFile.bytes(in: example), directory: example)
+  /// - Parameter views: more of them, as they stand in a definition file.
+  static func snapshot(adding views: String = "") throws -> Snapshot {
+    let text = String(decoding: try DefinitionFile.bytes(in: example), as: UTF8.self)
+    let project = try DefinitionFile.parse(
+      Array(text.replacing("\nviews:\n", with: "\nviews:\n" + views).utf8), directory: example)
     return Snapshot(
       version: 1, definitionsVersion: 1, definitionsDigest: "flights", projectDirectory: example,
       project: project, models: [:])
@@ -53,9 +56,9 @@ struct FlightsStore: Sendable {
   private let ingestor: Ingestor
   private let files: FileIngest
 
-  private init(at time: Timestamp, folder: String) async throws {
+  private init(at time: Timestamp, _ snapshot: Snapshot, folder: String) async throws {
     let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    snapshot = try Flights.snapshot()
+    self.snapshot = snapshot
     clock = TestClock(time)
     warehouse = try await DuckDBWarehouse.open(path: nil, clock: clock)
     let store = MemoryOnlineStore()
@@ -71,13 +74,15 @@ struct FlightsStore: Sendable {
 
   /// Runs the store in a folder of its own for the length of `body`.
   static func with(
-    at time: Timestamp, _ body: @Sendable (FlightsStore, _ folder: String) async throws -> Void
+    at time: Timestamp, _ snapshot: Snapshot? = nil,
+    _ body: @Sendable (FlightsStore, _ folder: String) async throws -> Void
   ) async throws {
     let folder =
       FileManager.default.temporaryDirectory.path + "/martlet-flights-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
-    let store = try await FlightsStore(at: time, folder: folder)
+    let store = try await FlightsStore(
+      at: time, snapshot ?? Flights.snapshot(), folder: folder)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await store.ingestor.run() }
       let outcome: Result<Void, any Error>
@@ -98,6 +103,33 @@ struct FlightsStore: Sendable {
     let definition = try #require(snapshot.project.source(source))
     return try await files.ingest(
       path: path, name: (path as NSString).lastPathComponent, source: definition)
+  }
+
+  /// Stores events as a file of their own.
+  func ingest(_ events: ColumnBatch, into source: String, _ folder: String) async throws {
+    let path = "\(folder)/\(UUID().uuidString).parquet"
+    try await DuckDBTableFiles().write(events, to: path, format: .parquet)
+    _ = try await ingest(source, path)
+  }
+
+  /// Features of one key, now.
+  func online(_ features: [FeatureName], _ row: RequestRow) async throws -> [Value] {
+    let answer = try await hydrator.hydrate(HydrateRequest(features: features, rows: [row]))
+    return answer.vectors[0].values.map(\.value)
+  }
+
+  /// Features of one key at a time, by everything that is stored.
+  func history(
+    _ features: [FeatureName], _ row: RequestRow, at time: Timestamp
+  ) async throws -> [Value] {
+    let spine = ColumnBatch(
+      columns: row.map { name, value in
+        Column(name: name, type: value.type ?? .int64, [value])
+      } + [Column(name: "t", values: .timestamp([time.microseconds]))], count: 1)
+    let set = try await PointInTimeJoin.run(
+      spine: spine, time: "t", features: features, mode: .asCorrected, snapshot: snapshot,
+      warehouse: warehouse)
+    return features.map { set.columns[$0.description]?[0] ?? .null }
   }
 
   /// The rows of a query, as one batch.

@@ -1,11 +1,37 @@
 import Core
 import Testing
 
-/// What the features of examples/flights mean, written down a second time: in SQL, without any code
-/// of the join.
+/// What the features of examples/flights mean, and those of a view that has every aggregate, written down a second time: in SQL,
+/// without any code of the join.
 ///
 /// For every spine row, all events of its key are looked at. Nothing is taken from the definitions.
 struct FlightsOracle {
+  /// Every aggregate that there is, with and without a filter, in tiles and exact.
+  static let everyAggregate = """
+      every_aggregate:
+        entity: carrier
+        source: arrivals
+        features:
+          count_24h: {count: tailnum, window: 24h}
+          distinct_24h: {count_distinct: tailnum, window: 24h}
+          distinct_late_3h: {count_distinct: dest, where: late_arrival, window: 3h, resolution: exact}
+          sum_24h: {sum: arr_delay_min, window: 24h, resolution: exact}
+          mean_late_24h: {mean: arr_delay_min, where: "late_arrival and origin != 'JFK'", window: 24h}
+          min_6h: {min: arr_delay_min, window: 6h, resolution: exact}
+          max_6h: {max: arr_delay_min, window: 6h}
+          stddev_24h: {stddev: arr_delay_min, window: 24h}
+          variance_3h: {variance: arr_delay_min, window: 3h, resolution: exact}
+          first_24h: {first: arr_delay_min, window: 24h}
+          first_late_6h: {first: tailnum, where: late_arrival, window: 6h, resolution: exact}
+          last_24h: {last: arr_delay_min, window: 24h, resolution: exact}
+          last_dest_6h: {last: dest, window: 6h}
+          last_five_24h: {last_k: arr_delay_min, k: 5, window: 24h}
+          last_three_late_6h: {last_k: tailnum, k: 3, where: late_arrival, window: 6h, resolution: exact}
+          median_24h: {quantile: arr_delay_min, q: 0.5, window: 24h}
+          most_6h: {quantile: arr_delay_min, q: 0.95, where: arr_delay_min > 0, window: 6h, resolution: exact}
+
+    """
+
   private struct Rule {
     var table: String
     var keys: [String]
@@ -14,9 +40,54 @@ struct FlightsOracle {
     var filter = "true"
     /// Hours; a ttl for a latest value.
     var hours: Int
-    /// Minutes by which the tail moves; nil for a latest value.
+    /// Minutes by which the tail moves; nil for a latest value, 0 for an exact window.
     var step: Int?
   }
+
+  private static let aggregateRules: [String: Rule] = {
+    let order = "ORDER BY e.event_timestamp, e.created_at, e.sequence"
+    let newest = "ORDER BY e.event_timestamp DESC, e.created_at DESC, e.sequence DESC"
+    func first(_ column: String, _ order: String) -> String {
+      "first(e.\(column) \(order)) FILTER (WHERE e.\(column) IS NOT NULL)"
+    }
+    func list(_ column: String, _ count: Int) -> String {
+      let all = "list(e.\(column) \(newest)) FILTER (WHERE e.\(column) IS NOT NULL)"
+      return "(\(all))[1:\(count)]"
+    }
+    func quantile(_ share: Double) -> String {
+      let sorted = "list_sort(list(e.arr_delay_min) FILTER (WHERE e.arr_delay_min IS NOT NULL))"
+      return "(\(sorted))[1 + floor(\(share) * (count(e.arr_delay_min) - 1))::BIGINT]"
+    }
+    let late = "e.late_arrival"
+    let rules: [(String, String, String, Int, Int)] = [
+      ("count_24h", "count(e.tailnum)", "true", 24, 60),
+      ("distinct_24h", "count(DISTINCT e.tailnum)", "true", 24, 60),
+      ("distinct_late_3h", "count(DISTINCT e.dest)", late, 3, 0),
+      ("sum_24h", "coalesce(sum(e.arr_delay_min), 0)", "true", 24, 0),
+      ("mean_late_24h", "avg(e.arr_delay_min)", "\(late) AND e.origin <> 'JFK'", 24, 60),
+      ("min_6h", "min(e.arr_delay_min)", "true", 6, 0),
+      ("max_6h", "max(e.arr_delay_min)", "true", 6, 5),
+      ("stddev_24h", "stddev_samp(e.arr_delay_min)", "true", 24, 60),
+      ("variance_3h", "var_samp(e.arr_delay_min)", "true", 3, 0),
+      ("first_24h", first("arr_delay_min", order), "true", 24, 60),
+      ("first_late_6h", first("tailnum", order), late, 6, 0),
+      ("last_24h", first("arr_delay_min", newest), "true", 24, 0),
+      ("last_dest_6h", first("dest", newest), "true", 6, 5),
+      ("last_five_24h", list("arr_delay_min", 5), "true", 24, 60),
+      ("last_three_late_6h", list("tailnum", 3), late, 6, 0),
+      ("median_24h", quantile(0.5), "true", 24, 60),
+      ("most_6h", quantile(0.95), "e.arr_delay_min > 0", 6, 0),
+    ]
+    return Dictionary(
+      uniqueKeysWithValues: rules.map { name, value, filter, hours, step in
+        (
+          "every_aggregate.\(name)",
+          Rule(
+            table: "arrivals", keys: ["carrier"], value: value, filter: filter, hours: hours,
+            step: step)
+        )
+      })
+  }()
 
   private static let rules: [String: Rule] = {
     var rules: [String: Rule] = [:]
@@ -77,7 +148,17 @@ struct FlightsOracle {
   let store: FlightsStore
   let mode: HistoryMode
 
-  /// By feature, the value of every row of the table `spine`; nil is null.
+  /// By feature of the view that has every aggregate, the value of every row of the table `spine`.
+  func aggregates() async throws -> [String: [Value]] {
+    var values: [String: [Value]] = [:]
+    for (name, rule) in Self.aggregateRules {
+      let rows = try await store.query(window(rule))
+      values[name] = (0..<rows.count).map { rows.columns[1][$0] }
+    }
+    return values
+  }
+
+  /// By feature of the example, the value of every row of the table `spine`; nil is null.
   func values() async throws -> [String: [Double?]] {
     var values: [String: [Double?]] = [:]
     for (name, rule) in Self.rules {
@@ -110,7 +191,8 @@ struct FlightsOracle {
 
   private func window(_ rule: Rule) -> String {
     let step = Int64(rule.step ?? 1) * 60_000_000
-    let start = "((epoch_us(s.t) - \(Int64(rule.hours) * 3_600_000_000)) // \(step)) * \(step)"
+    let tail = "epoch_us(s.t) - \(Int64(rule.hours) * 3_600_000_000)"
+    let start = step == 0 ? "\(tail) + 1" : "((\(tail)) // \(step)) * \(step)"
     return """
       SELECT s.i, \(rule.value) AS value FROM spine s LEFT JOIN events_\(rule.table) e \
       ON \(match(rule)) AND epoch_us(e.event_timestamp) >= \(start) AND \(rule.filter) \

@@ -180,6 +180,39 @@ struct OpenShop {
     #expect(found.features.map(\.name) == vector.map(\.name))
   }
 
+  @Test func `what a model derives reads what views derive, from other views too, and each other`()
+    async throws
+  {
+    let shop = try await OpenShop()
+    shop.clock.set(Timestamp(microseconds: OnlineShop.base + 3 * OnlineShop.minute))
+    try await shop.take([
+      shop.order("a", shop: 1, amount: .double(60), minute: 0, sequence: 1),
+      shop.order("a", shop: 2, amount: .double(10), minute: 3, sequence: 2),
+    ])
+    func derived(_ name: String, _ text: String, _ type: ColumnType) throws -> ModelFeature {
+      ModelFeature(name: name, origin: .derived(try Expression.parse(text)), type: type)
+    }
+    let vector = [
+      try derived("heavy", "weighted > 2 and spend.across = 3", .bool),
+      try derived("weighted", "weight * spend.twice_share", .double),
+      ModelFeature(name: "weight", origin: .input, type: .double),
+    ]
+    let found = try await shop.hydrator.hydrate(
+      HydrateRequest(
+        vector: vector, inputs: [ColumnDefinition(name: "weight", type: .double)],
+        rows: [
+          ["customer": .string("a"), "shop": .int64(2), "weight": .double(3)],
+          ["customer": .string("a"), "shop": .int64(1), "weight": .double(1)],
+          ["customer": .string("z"), "shop": .int64(1), "weight": .double(3)],
+        ]))
+    #expect(
+      found.vectors.map { $0.values.map(\.value) } == [
+        [.bool(true), .double(3), .double(3)], [.bool(false), .double(1), .double(1)],
+        // The share of a stranger is null, but false decides.
+        [.bool(false), .null, .double(3)],
+      ])
+  }
+
   @Test func `a null key reads null, and the same feature may be asked for twice`() async throws {
     let shop = try await OpenShop()
     try await shop.take([shop.order("a")])

@@ -129,10 +129,12 @@ extension EventTables {
     var parts: [String] = []
     for layout in layouts {
       guard let table = tables[layout.source] else { continue }
-      let key = layout.keyColumns.map(Self.keyPart).joined(separator: " || '|' || ")
+      let key =
+        layout.keyColumns.isEmpty
+        ? "''" : layout.keyColumns.map(Self.keyPart).joined(separator: " || '|' || ")
+      let hasKey = layout.keyColumns.map { "AND \(EventTable.quoted($0)) IS NOT NULL" }
       for (name, _, reader) in layout.readers {
-        guard case .latest(let index, _) = reader, layout.latestColumns.indices.contains(index),
-          !key.isEmpty
+        guard case .latest(let index, _) = reader, layout.latestColumns.indices.contains(index)
         else { continue }
         let column = layout.latestColumns[index]
         guard table.columns.contains(where: { $0.name == column.name }) else { continue }
@@ -143,7 +145,7 @@ extension EventTables {
           SELECT \(key) AS entity_id, '\(feature)' AS feature_name, \(Self.number(cell, column.type)) AS value, \
           CAST(\(cell) AS VARCHAR) AS value_text, event_timestamp, created_at \
           FROM \(EventTable.quoted(EventTable.name(for: layout.source))) WHERE NOT \(table.isAbsent(column.name)) \
-          AND \(layout.keyColumns.map { "\(EventTable.quoted($0)) IS NOT NULL" }.joined(separator: " AND "))
+          \(hasKey.joined(separator: " "))
           """)
       }
     }

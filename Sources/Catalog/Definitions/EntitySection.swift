@@ -13,12 +13,11 @@ struct EntitySection {
 
   private func key(_ mapping: MappingReader) -> [String] {
     guard
-      let items = mapping.required("key", "the columns that name one, like [customer_id]")?.list()
+      let items = mapping.required(
+        "key",
+        "the columns that name one, like [customer_id], or [] for features of everything together")?
+        .list()
     else { return [] }
-    if items.isEmpty {
-      mapping.report(
-        "the key of \(mapping.noun) must name at least one column", at: mapping.place(of: "key"))
-    }
     var columns: [String] = []
     for item in items {
       guard let column = item.name("column") else { continue }

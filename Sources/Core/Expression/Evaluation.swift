@@ -68,7 +68,7 @@ private func applied(
     extreme(
       extreme(arguments[0], arguments[1], rows: rows, least: false), arguments[2], rows: rows,
       least: true)
-  case .year, .month, .day, .hour, .minute, .weekday:
+  case .year, .quarter, .month, .day, .hour, .minute, .second, .weekday, .dayOfYear:
     timePart(function, arguments[0], zone: arguments.count == 2 ? arguments[1] : nil)
   }
 }

@@ -4,7 +4,8 @@ enum ExpressionFunction: String, CaseIterable {
   case isNull = "is_null"
   case len
   case abs, log, exp, sqrt, floor, ceil, round, min, max, clip
-  case year, month, day, hour, minute, weekday
+  case year, quarter, month, day, hour, minute, second, weekday
+  case dayOfYear = "day_of_year"
 
   /// How many arguments it takes.
   var arity: ClosedRange<Int> {
@@ -13,7 +14,7 @@ enum ExpressionFunction: String, CaseIterable {
     case .coalesce: 1...Int.max
     case .min, .max: 2...Int.max
     case .isNull, .len, .abs, .log, .exp, .sqrt, .floor, .ceil, .round: 1...1
-    case .year, .month, .day, .hour, .minute, .weekday: 1...2
+    case .year, .quarter, .month, .day, .hour, .minute, .second, .weekday, .dayOfYear: 1...2
     }
   }
 
@@ -25,14 +26,14 @@ enum ExpressionFunction: String, CaseIterable {
     case .coalesce: "coalesce(a, b, …)"
     case .min, .max: "\(rawValue)(a, b, …)"
     case .isNull, .len, .abs, .log, .exp, .sqrt, .floor, .ceil, .round: "\(rawValue)(x)"
-    case .year, .month, .day, .hour, .minute, .weekday:
+    case .year, .quarter, .month, .day, .hour, .minute, .second, .weekday, .dayOfYear:
       "\(rawValue)(time) or \(rawValue)(time, 'Area/City')"
     }
   }
 
   var isTimePart: Bool {
     switch self {
-    case .year, .month, .day, .hour, .minute, .weekday: true
+    case .year, .quarter, .month, .day, .hour, .minute, .second, .weekday, .dayOfYear: true
     default: false
     }
   }

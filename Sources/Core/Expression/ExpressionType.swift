@@ -93,7 +93,7 @@ extension Expression {
         try argument.require(type, oneOf: [.int64, .double], for: function.rawValue)
       }
       return types.reduce(nil, unified) ?? .double
-    case .year, .month, .day, .hour, .minute, .weekday:
+    case .year, .quarter, .month, .day, .hour, .minute, .second, .weekday, .dayOfYear:
       try arguments[0].require(types[0], oneOf: [.timestamp], for: function.rawValue)
       if arguments.count == 2 {
         guard case .literal(.string(let zone)) = arguments[1] else {

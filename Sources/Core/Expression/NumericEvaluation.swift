@@ -219,10 +219,14 @@ func timePart(_ function: ExpressionFunction, _ a: Vector, zone: Vector?) -> Vec
   switch function {
   case .year: values = mapCells(local) { Timestamp.civil(fromDays: dayNumber($0)).year }
   case .month: values = mapCells(local) { Timestamp.civil(fromDays: dayNumber($0)).month }
+  case .quarter:
+    values = mapCells(local) { (Timestamp.civil(fromDays: dayNumber($0)).month + 2) / 3 }
+  case .dayOfYear: values = mapCells(local) { dayOfYear(dayNumber($0)) }
   case .day: values = mapCells(local) { Timestamp.civil(fromDays: dayNumber($0)).day }
   // The epoch was a Thursday.
   case .weekday: values = mapCells(local) { (dayNumber($0) % 7 + 10) % 7 }
   case .hour: values = mapCells(local) { inDay($0) / 3_600_000_000 }
+  case .second: values = mapCells(local) { inDay($0) / 1_000_000 % 60 }
   default: values = mapCells(local) { inDay($0) / 60_000_000 % 60 }
   }
   return Vector(values: .int64(values), presence: a.presence, isConstant: a.isConstant)
@@ -231,6 +235,11 @@ func timePart(_ function: ExpressionFunction, _ a: Vector, zone: Vector?) -> Vec
 @inline(__always)
 private func dayNumber(_ microseconds: Int64) -> Int64 {
   floorMultiple(microseconds, 86_400_000_000) / 86_400_000_000
+}
+
+/// From 1 on; `day` is a number of days since the epoch.
+private func dayOfYear(_ day: Int64) -> Int64 {
+  day - Timestamp.daysSinceEpoch(Timestamp.civil(fromDays: day).year, 1, 1) + 1
 }
 
 @inline(__always)

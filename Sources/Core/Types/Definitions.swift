@@ -26,7 +26,7 @@ package struct ProjectDefinition: Sendable, Equatable, Codable {
   package func model(_ name: String) -> ModelDefinition? { models.first { $0.name == name } }
 }
 
-/// The thing features are about, and the columns that name it.
+/// The thing features are about, and the columns that name it: none where there is only one, which every event is about.
 package struct EntityDefinition: Sendable, Equatable, Codable {
   package var name: String
   package var key: [String]

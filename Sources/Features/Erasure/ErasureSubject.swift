@@ -15,6 +15,12 @@ package struct ErasureSubject: Sendable, Equatable {
         .notFound,
         "there is no entity '\(name)'\(suggestion(for: name, among: project.entities.map(\.name)))")
     }
+    if entity.key.isEmpty {
+      throw PlatformError(
+        .invalidArgument,
+        "entity '\(name)' has no key columns: every event is about it; erase a key of another entity, or give the source a retention"
+      )
+    }
     let given: [JSON]
     switch json {
     case .array(let parts): given = parts

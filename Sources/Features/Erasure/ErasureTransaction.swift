@@ -94,6 +94,11 @@ struct ErasureTransaction: Sendable {
     for layout in layouts
     where layout.source == table.source && layout.keyColumns != subject.columns {
       let columns = layout.keyColumns.map(EventTable.quoted)
+      if columns.isEmpty {
+        // Every event is about its one key.
+        online[layout.storageName] = [.composite([])]
+        continue
+      }
       let found = try appender.query(
         "SELECT DISTINCT \(columns.joined(separator: ", ")) FROM \(table.name) "
           + "WHERE \(table.condition)", table.parameters)

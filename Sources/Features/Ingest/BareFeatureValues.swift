@@ -86,6 +86,7 @@ struct BareFeatureValues: Sendable {
     let key = target.entity.key
     let parts: [String]
     switch json["entity_id"] {
+    case _ where key.isEmpty: parts = []
     case .string(let text): parts = key.count == 1 ? [text] : Self.parts(of: text)
     case .int(let number): parts = ["\(number)"]
     default: return .fault("'entity_id' is neither a string nor a whole number")

@@ -402,6 +402,12 @@ package final class OnlineState: StoredEventApplier {
     guard let source = visible.current.project.source(layout.source),
       let last = state.withLock({ $0.applied[layout.source] })
     else { return }
+    // Every event is about the one key of no columns.
+    if layout.keyColumns.isEmpty {
+      return try await replay.run(
+        source, targets: [WarehouseReplay.Target(layout: layout, after: .min)], through: last,
+        now: clock.now)
+    }
     let columns = layout.keyColumns.map(EventTable.quoted).joined(separator: ", ")
     let row = "(\(layout.keyColumns.map { _ in "?" }.joined(separator: ", ")))"
     let rows = keys.map { _ in row }.joined(separator: ", ")

@@ -86,7 +86,7 @@ package final class Hydrator: Sendable {
     for input in plan.inputs {
       for row in rows.indices { cells[row][input.cell] = try input.value(in: rows[row], row: row) }
     }
-    if !plan.derived.isEmpty { plan.evaluate(&cells) }
+    if !plan.derived.isEmpty { plan.evaluate(&cells, keys: keys) }
     if plan.types.count > plan.features.count {
       for row in cells.indices { cells[row].removeLast(plan.types.count - plan.features.count) }
     }
@@ -115,7 +115,7 @@ extension HydrationPlan.View {
 
 extension HydrationPlan {
   /// Evaluates the derived features of all rows at once.
-  fileprivate func evaluate(_ rows: inout [[FeatureValue]]) {
+  fileprivate func evaluate(_ rows: inout [[FeatureValue]], keys: [[EntityKey?]]) {
     var columns = [Column?](repeating: nil, count: types.count)
     for step in derived {
       for (_, cell) in step.names where columns[cell] == nil {
@@ -125,6 +125,7 @@ extension HydrationPlan {
         step.names.first { $0.name == name }.flatMap { columns[$0.cell] }
       }
       for row in rows.indices {
+        if let key = step.key, keys[key][row] == nil { continue }
         rows[row][step.cell] = step.value(of: result[row].widened(to: step.type), from: rows[row])
       }
     }

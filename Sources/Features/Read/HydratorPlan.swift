@@ -31,6 +31,9 @@ package struct HydrationPlan: Sendable {
     var names: [(name: String, cell: Int)]
     var cell: Int
     var type: ColumnType
+    /// Whose feature it is: a row in which this key has a null part has none (semantics §7). Nil for a model's, and where
+    /// nothing of its view is read.
+    var key: Int?
   }
 
   package let features: [ColumnDefinition]
@@ -54,7 +57,7 @@ package struct HydrationPlan: Sendable {
     names = RowNames(keys: planner.entities, inputs: planner.modelInputs.keys.sorted())
     keys = planner.keys
     inputs = planner.inputs
-    derived = planner.derived
+    derived = planner.keyedDerived
     types = planner.types
     views = planner.views.map { view in
       View(
@@ -87,6 +90,8 @@ private struct HydrationPlanner {
   var views: [View] = []
   var inputs: [HydrationPlan.Input] = []
   var derived: [HydrationPlan.Derived] = []
+  /// By entry of `derived`, whose feature it is; nil for a model's.
+  private var derivedViews: [String?] = []
   var types: [ColumnType] = []
   private var cells: [Name: Int] = [:]
   /// Derived features that are being worked out, outermost first: a name among them closes a cycle.
@@ -95,6 +100,15 @@ private struct HydrationPlanner {
   private(set) var modelInputs: [String: ColumnDefinition] = [:]
 
   init(snapshot: Snapshot) { self.snapshot = snapshot }
+
+  /// The derived features with the keys of their views, when all views are known.
+  var keyedDerived: [HydrationPlan.Derived] {
+    zip(derived, derivedViews).map { step, name in
+      var step = step
+      step.key = views.first { $0.layout.view == name }?.key
+      return step
+    }
+  }
 
   mutating func plan(_ names: [FeatureName]) throws -> [ColumnDefinition] {
     let wanted = try names.map { name in
@@ -209,6 +223,7 @@ private struct HydrationPlanner {
     guard !derived.contains(where: { $0.cell == cell }) else { return }
     derived.append(
       HydrationPlan.Derived(expression: expression, names: names, cell: cell, type: types[cell]))
+    derivedViews.append(view)
   }
 
   /// The cell of an operand, which is filled before whatever reads it.

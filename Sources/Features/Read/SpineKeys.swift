@@ -237,7 +237,7 @@ struct StringNumbering: Sendable {
 /// Numbers entity keys of one or more columns, a column at a time; no key is ever built as a value.
 ///
 /// A composite key is a chain of pairs: (number of what came before, number of this part) has a
-/// number of its own.
+/// number of its own. Without any column there is one key, number 0, that every row has.
 struct SpineKeys: Sendable {
   private struct Part: Sendable {
     var integers = Int64Numbering()
@@ -247,6 +247,8 @@ struct SpineKeys: Sendable {
 
   private var parts: [Part]
   private var pairs: [Int64Numbering]
+  /// Whether a row has the key of no columns.
+  private var hasKeyOfNone = false
 
   init(types: [ColumnType]) {
     parts = types.map { Part(isText: $0 == .string) }
@@ -255,6 +257,7 @@ struct SpineKeys: Sendable {
 
   /// How many distinct keys have a number.
   var count: Int {
+    if parts.isEmpty { return hasKeyOfNone ? 1 : 0 }
     if let last = pairs.last { return Int(last.count) }
     return Int(parts[0].isText ? parts[0].texts.count : parts[0].integers.count)
   }
@@ -262,7 +265,12 @@ struct SpineKeys: Sendable {
   /// The number of the key of every row, new ones where needed; -1 where a part is null or
   /// `isSkipped`.
   mutating func add(_ columns: [Column], count: Int, isSkipped: (Int) -> Bool) -> [Int32] {
-    (0..<count).map { row in
+    if parts.isEmpty {
+      let numbers: [Int32] = (0..<count).map { isSkipped($0) ? -1 : 0 }
+      hasKeyOfNone = hasKeyOfNone || numbers.contains(0)
+      return numbers
+    }
+    return (0..<count).map { row in
       guard !isSkipped(row), columns.allSatisfy({ $0.isPresent(row) }) else { return -1 }
       var number: Int32 = -1
       for (index, column) in columns.enumerated() {
@@ -287,7 +295,8 @@ struct SpineKeys: Sendable {
 
   /// The number of the key of every row, -1 where it has none; nothing is added.
   func find(_ columns: [Column], count: Int) -> [Int32] {
-    [Int32](unsafeUninitializedCapacity: count) { numbers, initialized in
+    if parts.isEmpty { return [Int32](repeating: hasKeyOfNone ? 0 : -1, count: count) }
+    return [Int32](unsafeUninitializedCapacity: count) { numbers, initialized in
       for (index, column) in columns.enumerated() {
         find(part: index, column, count: count, numbers)
       }

@@ -40,7 +40,8 @@ struct FeaturesCommand: AsyncParsableCommand {
     )
     @OptionGroup var options: CommonOptions
     @Argument(help: "Features as view.feature, with commas between.") var features: String
-    @Argument(help: "Key columns, as name=value.") var keys: [String]
+    @Argument(help: "Key columns, as name=value; none for an entity without.") var keys: [String] =
+      []
 
     func run() async throws {
       let names = features.split(separator: ",").map { JSON.string(String($0)) }

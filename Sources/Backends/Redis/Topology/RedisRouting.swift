@@ -7,7 +7,7 @@ import NIOSSL
 enum RedisRouting {
   static func router(
     _ configuration: RedisConfiguration, group: any EventLoopGroup, clock: any Clock<Duration>,
-    connections: ConnectionCount, logger: Logger
+    connections: ConnectionCount = ConnectionCount(), logger: Logger
   ) throws -> any RedisRouter {
     let tls = try configuration.tls.map(context)
     func factory(_ handshake: Handshake) -> RedisNodeFactory {
