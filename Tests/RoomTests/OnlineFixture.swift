@@ -299,8 +299,7 @@ final class EventTablesInMemory: Warehouse {
         case "absent": bitmaps(of: batch).gather(rows)
         case "max(sequence)", "max(s)":
           Column(name: "", type: .int64, [batch.sequences.max().map { .int64($0) } ?? .null])
-        case "max(event_timestamp)", "max(t)",
-          let part where part.hasPrefix("max(event_timestamp) FILTER"):
+        case let part where part.hasPrefix("max(event_timestamp)") || part == "max(t)":
           Column(
             name: "", type: .timestamp,
             [batch.eventTimestamps.max().map { .timestamp(Timestamp(microseconds: $0)) } ?? .null])
