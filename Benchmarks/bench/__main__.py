@@ -31,6 +31,12 @@ MEASURES = [
         "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
     ),
     Measure(
+        "history_curve",
+        list(history.CURVE),
+        history.curve,
+        "window history over ever more events",
+    ),
+    Measure(
         "restore",
         ["restore_snapshot", "restore_warehouse"],
         lifecycle.restore,

@@ -99,13 +99,34 @@ def end_of_time() -> int:
     return time.time_ns() // 1000 - 60_000_000
 
 
-def write_events(path: Path, count: int, seed: int = 1, end: int | None = None) -> None:
+# Those columns that a window reads.
+WINDOW_COLUMNS = sorted({column for _, _, column, *_ in WINDOWS if column != "*"})
+
+WINDOW_SOURCE = f"""\
+project: bench
+entities:
+  item: {{key: [k]}}
+sources:
+  readings:
+    event_time: ts
+    columns: {{k: int64, {", ".join(f"{name}: double" for name in WINDOW_COLUMNS)}}}
+views:
+"""
+
+
+def write_events(
+    path: Path,
+    count: int,
+    seed: int = 1,
+    end: int | None = None,
+    names: list[str] = NAMES,
+) -> None:
     """Writes `count` events of `KEYS` keys over `DAYS` days, in order of time, no two at one time."""
     random = numpy.random.default_rng(seed)
     span = DAYS * DAY - count
     first = (end_of_time() if end is None else end) - DAYS * DAY
     times = numpy.sort(random.integers(0, span, count)) + numpy.arange(count) + first
-    fields = [("k", pyarrow.int64()), ("ts", TIME)] + [(name, pyarrow.float64()) for name in NAMES]
+    fields = [("k", pyarrow.int64()), ("ts", TIME)] + [(name, pyarrow.float64()) for name in names]
     schema = pyarrow.schema(fields)
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, count, ROWS_AT_ONCE):
@@ -114,7 +135,7 @@ def write_events(path: Path, count: int, seed: int = 1, end: int | None = None) 
                 pyarrow.array(random.integers(0, KEYS, rows)),
                 pyarrow.array(times[start : start + rows]).cast(TIME),
             ]
-            for _ in NAMES:
+            for _ in names:
                 columns.append(pyarrow.array(random.normal(100, 20, rows).round(2)))
             writer.write_table(pyarrow.table(columns, schema=schema), row_group_size=ROW_GROUP)
 

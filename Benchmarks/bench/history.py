@@ -1,5 +1,6 @@
 """Historical reads: a spine against ten million events, beside DuckDB's own joins."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from bench.report import Row, say
 from bench.server import Server, forget_peak, memory
 
 ATTEMPTS = 3
+# What a platform with the most events of the curve may take.
+CURVE_BYTES = 4 << 30
 
 
 def history(plan: Plan) -> Iterator[Row]:
@@ -44,6 +47,82 @@ def history(plan: Plan) -> Iterator[Row]:
         yield from latest_rows(answers["history_latest"], database, file, spine)
     if "history_window" in answers:
         yield from window_rows(answers["history_window"], database, spine)
+
+
+CURVE = {"history_1m": 1_000_000, "history_10m": 10_000_000, "history_100m": 100_000_000}
+# Spine rows whose answers are compared with those of DuckDB over the file.
+COMPARED = 200
+
+
+def curve(plan: Plan) -> Iterator[Row]:
+    """The windows of one spine over ever more events: how time and memory grow."""
+    before: tuple[int, float] | None = None
+    for name, full in CURVE.items():
+        if not (plan.wants(name) or plan.wants("history_curve")):
+            continue
+        count = plan.scaled(full)
+        folder = plan.folder(name)
+        time_row, memory_row = curve_rows(plan, name, count, folder, before)
+        before = (count, time_row.ours)
+        yield time_row
+        yield memory_row
+        if not plan.keeps_files:
+            shutil.rmtree(folder)
+
+
+def curve_rows(
+    plan: Plan, name: str, count: int, folder: Path, before: tuple[int, float] | None
+) -> tuple[Row, Row]:
+    file, spine = folder / "readings.parquet", folder / "spine.parquet"
+    end = events.end_of_time()
+    say(f"writing {count:,} events")
+    events.write_events(file, count, end=end, names=events.WINDOW_COLUMNS)
+    events.write_spine(spine, plan.scaled(100_000), end)
+    server = plan.server(folder, events.WINDOW_SOURCE + events.WINDOW_VIEW)
+    with server:
+        server.apply()
+        say("ingesting them")
+        begin = time.perf_counter()
+        server.upload("readings", file)
+        ingested = time.perf_counter() - begin
+    with server:
+        answer = read(server, name, events.WINDOW_FEATURES, spine)
+        # Of the whole process, its online state included, not of the read alone.
+        peak = memory(server.pid, "VmHWM")
+    few, output = folder / "few.parquet", folder / "windows.parquet"
+    with peers.connect(":memory:") as connection:
+        connection.execute(
+            f"COPY (SELECT * FROM '{spine}' LIMIT {COMPARED}) TO '{few}' (FORMAT parquet)"
+        )
+        peers.join_windows(connection, f"'{file}'", few, output)
+    names = [window for window, *_ in events.WINDOWS]
+    tolerances = [tolerance for *_, tolerance in events.WINDOWS]
+    ours = peers.columns_in_order(answer.file, events.WINDOW_FEATURES)[:COMPARED]
+    theirs = peers.columns_in_order(output, names, order="place")
+    wrong = peers.differences(ours, theirs, events.WINDOW_FEATURES, tolerances)
+    # Linear growth from the size before is the most that is allowed.
+    target = None if before is None else before[1] * count / before[0]
+    time_row = Row(
+        name,
+        f"{plan.scaled(100_000):,} spine rows x 10 window features over {count:,} events",
+        answer.best,
+        "s",
+        target=target,
+        more_is_better=False,
+        wrong=wrong,
+        note=f"{answer.note()}; ingested in {ingested:.0f} s",
+        details={"runs": answer.seconds, "ingest_seconds": ingested},
+    )
+    memory_row = Row(
+        f"{name}_memory",
+        "memory of the whole process at its peak",
+        peak / 1e6,
+        "MB",
+        target=CURVE_BYTES / 1e6,
+        more_is_better=False,
+        note=f"{answer.peak_bytes / 1e6:,.0f} MB of it for the read",
+    )
+    return time_row, memory_row
 
 
 class Answer:
@@ -111,7 +190,7 @@ def latest_rows(answer: Answer, database: Path, file: Path, spine: Path) -> Iter
         "s",
         peer.seconds,
         "DuckDB ASOF join",
-        2.5,
+        1.2,
         more_is_better=False,
         wrong=wrong,
         note=f"{answer.note()}; DuckDB's ASOF join from the Parquet file {from_file.seconds:.2f} s",
@@ -134,7 +213,7 @@ def window_rows(answer: Answer, database: Path, spine: Path) -> Iterator[Row]:
         "s",
         peer.seconds,
         "DuckDB join and GROUP BY",
-        5,
+        2.5,
         more_is_better=False,
         wrong=compare(answer, events.WINDOW_FEATURES, output, names, tolerances),
         note=answer.note(),
