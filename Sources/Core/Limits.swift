@@ -56,6 +56,8 @@ package enum Limits {
   package static let producerRecords = 100_000
   /// Batches of a stream that are on their way to the stores at the same time.
   package static let streamBatchesInFlight = 4
+  /// Records of a file that a replay keeps in memory.
+  package static let replayedRecords = 5_000_000
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

@@ -30,12 +30,13 @@ struct Martlet: AsyncParsableCommand {
         name: "Platform",
         subcommands: [
           UpCommand.self, StatusCommand.self, DoctorCommand.self, ConfigCommand.self,
+          BackupCommand.self, RestoreCommand.self,
         ]),
       CommandGroup(
         name: "Data",
         subcommands: [
           IngestCommand.self, PushCommand.self, QuarantineCommand.self, FeaturesCommand.self,
-          SQLCommand.self, EraseCommand.self, SimulateCommand.self,
+          SQLCommand.self, EraseCommand.self, SimulateCommand.self, ReplayCommand.self,
         ]),
       CommandGroup(
         name: "Models",

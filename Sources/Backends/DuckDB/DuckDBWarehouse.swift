@@ -45,12 +45,16 @@ package struct DuckDBOptions: Sendable, Equatable {
 /// Guarantees beyond the port's: every call runs on a thread of the warehouse, never on the cooperative pool. A cancelled read is interrupted; a
 /// cancelled commit or transaction either never began, or ends before its next append and leaves nothing, or is
 /// stored as a whole. After a failed write the writer is ready for the next one.
-package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse {
+package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse,
+  CopyableWarehouse
+{
   private let database: DuckDBDatabase
   private let writer: BlockingThreads<WarehouseWriter>
   private let readers: BlockingThreads<DuckDBConnection>
   private let recovery: WarehouseRecovery
   private let closed = Mutex(false)
+  private let path: String?
+  private let copying = WarehouseCopy()
 
   /// Opens the file, or an empty database in memory where `path` is nil, and brings its schema up to date.
   ///
@@ -60,6 +64,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     path: String?, options: DuckDBOptions = DuckDBOptions(), clock: any WallClock = SystemClock(),
     logger: Logger = Logger(label: "warehouse")
   ) throws {
+    self.path = path
     database = try DuckDBDatabase(path: path, settings: options.settings)
     let writing = try database.connect()
     try WarehouseSchema.migrate(writing, path: path, now: clock.now)
@@ -135,6 +140,16 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     }
   }
 
+  package func copy(to destination: String) async throws {
+    guard let path else {
+      throw PlatformError(.failedPrecondition, "a warehouse in memory has no file to copy")
+    }
+    try await write { [copying] writer, _ in
+      try writer.connection.run("CHECKPOINT", doing: "Folding the log in before a copy")
+      try copying.copy(path, to: destination)
+    }
+  }
+
   package func stream(
     _ sql: String, _ parameters: [Value],
     _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
@@ -183,6 +198,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     }
     await writer.stop()
     recovery.close()
+    copying.close()
     try folded.get()
   }
 
