@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from bench import history, ingest, lifecycle, online, reads, report
+from bench import history, ingest, lifecycle, online, reads, report, stream
 from bench.plan import Measure, Plan
 from bench.report import Row, say
 
@@ -17,6 +17,8 @@ MEASURES = [
     Measure("ingest_parquet", ["ingest_parquet"], ingest.ingest_parquet, "a file of events"),
     Measure("push_batch100", ["push_batch100"], ingest.push_batch100, "pushes of 100 events"),
     Measure("push_single_64", ["push_single_64"], ingest.push_single_64, "pushes of one event"),
+    Measure("kafka", ["kafka_memory", "kafka_redis"], stream.kafka, "a topic into both stores"),
+    Measure("kafka_latency", ["kafka_p99"], stream.kafka_latency, "event to readable"),
     Measure(
         "online_rest", ["online_rest", "online_rest_p50"], online.online_rest, "online read, REST"
     ),

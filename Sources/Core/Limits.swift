@@ -77,6 +77,8 @@ package enum Limits {
   package static let databaseDeadJobs = 1_000
   /// Jobs of which the warehouse remembers that they were applied.
   package static let databaseNotes = 1_000_000
+  /// Records of a file that a replay keeps in memory.
+  package static let replayedRecords = 5_000_000
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

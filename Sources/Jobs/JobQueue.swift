@@ -197,6 +197,17 @@ package final class JobQueue: Sendable {
 
   package func close() throws { try database.close() }
 
+  /// Writes a file with everything that was committed before.
+  package func copy(to path: String) async throws {
+    do {
+      try await database.writeWithoutTransaction { db in
+        try db.execute(sql: "VACUUM INTO ?", arguments: [path])
+      }
+    } catch {
+      throw PlatformError(.storage, "the job queue could not be copied to \(path)", cause: error)
+    }
+  }
+
   private static func fetch(
     _ db: Database, _ condition: String, _ arguments: StatementArguments
   ) throws -> [JobRun] {

@@ -30,12 +30,14 @@ struct Martlet: AsyncParsableCommand {
         name: "Platform",
         subcommands: [
           UpCommand.self, StatusCommand.self, DoctorCommand.self, ConfigCommand.self,
+          BackupCommand.self, RestoreCommand.self,
         ]),
       CommandGroup(
         name: "Data",
         subcommands: [
           IngestCommand.self, PushCommand.self, QuarantineCommand.self, FeaturesCommand.self,
           DatasetsCommand.self, SQLCommand.self, EraseCommand.self, SimulateCommand.self,
+          ReplayCommand.self,
         ]),
       CommandGroup(
         name: "Models",

@@ -83,9 +83,12 @@ struct PlatformConnection: Sendable {
 
   /// Sends records to a source, one JSON object a line.
   func push(
-    _ lines: some Collection<String>, to source: String, wait: String? = nil
+    _ lines: some Collection<String>, to source: String, wait: String? = nil, client: String? = nil,
+    sequence: Int64 = 0
   ) async throws -> JSON {
-    let query = wait.map { "?wait=\($0.urlEscaped)" } ?? ""
+    var parts = wait.map { ["wait=\($0.urlEscaped)"] } ?? []
+    if let client { parts += ["client=\(client.urlEscaped)", "sequence=\(sequence)"] }
+    let query = parts.isEmpty ? "" : "?" + parts.joined(separator: "&")
     return try await send(
       .POST, "/api/v1/sources/\(source.urlEscaped)/events\(query)",
       .bytes(ByteBuffer(string: lines.joined(separator: "\n"))), contentType: "application/x-ndjson"

@@ -175,8 +175,8 @@ extension WholeProgram {
       "over gRPC an unknown mode or format is refused with those that there are",
       arguments: [
         ("sometimes", "csv", "as_corrected or as_known, not 'sometimes'"),
-        ("as_known", "xml", "csv or parquet, not 'xml'"),
-        ("as_known", "jsonl", "csv or parquet, not 'jsonl'"),
+        ("as_known", "xml", "csv, parquet or sql, not 'xml'"),
+        ("as_known", "jsonl", "csv, parquet or sql, not 'jsonl'"),
       ])
     func unknownWords(mode: String, format: String, says: String) async throws {
       let platform = try SharedPlatform.current

@@ -47,7 +47,7 @@ package struct DuckDBOptions: Sendable, Equatable {
 /// cancelled commit or transaction either never began, or ends before its next append and leaves nothing, or is
 /// stored as a whole. After a failed write the writer is ready for the next one.
 package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse,
-  SharedWarehouse
+  CopyableWarehouse, SharedWarehouse
 {
   private let database: DuckDBDatabase
   private let writer: BlockingThreads<WarehouseWriter>
@@ -55,6 +55,8 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
   private let recovery: WarehouseRecovery
   private let statements: StatementGuard
   private let closed = Mutex(false)
+  private let path: String?
+  private let copying = WarehouseCopy()
 
   /// Opens the file, or an empty database in memory where `path` is nil, and brings its schema up to date.
   ///
@@ -64,6 +66,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     path: String?, options: DuckDBOptions = DuckDBOptions(), clock: any WallClock = SystemClock(),
     logger: Logger = Logger(label: "warehouse")
   ) throws {
+    self.path = path
     database = try DuckDBDatabase(path: path, settings: options.settings)
     let writing = try database.connect()
     try WarehouseSchema.migrate(writing, path: path, now: clock.now)
@@ -137,6 +140,16 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
   package func reclaim() async throws {
     try await write { writer, _ in
       try writer.connection.run("CHECKPOINT", doing: "Giving room of the warehouse back")
+    }
+  }
+
+  package func copy(to destination: String) async throws {
+    guard let path else {
+      throw PlatformError(.failedPrecondition, "a warehouse in memory has no file to copy")
+    }
+    try await write { [copying] writer, _ in
+      try writer.connection.run("CHECKPOINT", doing: "Folding the log in before a copy")
+      try copying.copy(path, to: destination)
     }
   }
 
@@ -230,6 +243,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     }
     await writer.stop()
     recovery.close()
+    copying.close()
     try folded.get()
   }
 

@@ -70,7 +70,8 @@ final class KafkaPartitions {
     var positions: [StreamPartition: GroupPosition] = [:]
     for entry in entries where entry.offset >= 0 && entry.err == RD_KAFKA_RESP_ERR_NO_ERROR {
       let note = entry.metadata.map {
-        String(decoding: UnsafeRawBufferPointer(start: $0, count: entry.metadata_size), as: UTF8.self)
+        String(
+          decoding: UnsafeRawBufferPointer(start: $0, count: entry.metadata_size), as: UTF8.self)
       }
       positions[
         StreamPartition(topic: String(cString: entry.topic), partition: entry.partition)] =

@@ -77,7 +77,8 @@ struct SourceSection {
     of source: String, _ mapping: MappingReader, _ topics: inout [String: String]
   ) -> KafkaDefinition? {
     guard
-      let section = mapping["kafka"]?.mapping(of: "kafka of \(mapping.noun)", known: ["topic", "push"]),
+      let section = mapping["kafka"]?.mapping(
+        of: "kafka of \(mapping.noun)", known: ["topic", "push"]),
       let topic = section.required("topic", "the topic that brings its events")?.topicName()
     else { return nil }
     if let other = topics[topic.value] {

@@ -33,7 +33,9 @@ struct DescribedItem {
       add("check \(column)", checks.map(\.text).joined(separator: "; "))
     }
     add("transform", source.transform?.description)
-    add("kafka", source.kafka.map { "topic \($0.topic)\($0.push == .produce ? ", pushes are produced" : "")" })
+    add(
+      "kafka",
+      source.kafka.map { "topic \($0.topic)\($0.push == .produce ? ", pushes are produced" : "")" })
     add("retention", source.retention?.description)
   }
 

@@ -55,6 +55,17 @@ package final class CatalogStore: Sendable {
 
   package func close() throws { try pool.close() }
 
+  /// Writes a file with everything that was committed before.
+  package func copy(to path: String) async throws {
+    do {
+      try await pool.writeWithoutTransaction { db in
+        try db.execute(sql: "VACUUM INTO ?", arguments: [path])
+      }
+    } catch {
+      throw Self.storageError(error, "the catalog could not be copied to '\(path)'")
+    }
+  }
+
   /// Publishes the changes of other processes until the task is cancelled.
   package func run() async {
     var seen: Int?

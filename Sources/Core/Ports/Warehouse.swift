@@ -88,6 +88,13 @@ package protocol WarehouseAppender {
   func query(_ sql: String, _ parameters: [Value]) throws -> ColumnBatch
 }
 
+/// The ability to be copied while it is used.
+package protocol CopyableWarehouse: Warehouse {
+  /// Writes a file that opens as a warehouse with everything that was committed before, and nothing else; commits wait
+  /// meanwhile. Throws `.storage` where the file cannot be written.
+  func copy(to path: String) async throws
+}
+
 /// The ability to give the room of deleted rows back.
 package protocol ReclaimingWarehouse: Warehouse {
   /// Writes the log into the file and frees the blocks that only deleted rows used.

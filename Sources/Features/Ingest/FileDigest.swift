@@ -3,10 +3,10 @@ import Crypto
 import Foundation
 
 /// The identity of a file's content.
-enum FileDigest {
+package enum FileDigest {
   /// The SHA-256 of a file's bytes in hexadecimal, read in pieces away from the cooperative
   /// threads.
-  static func sha256(of path: String, name: String) async throws -> String {
+  package static func sha256(of path: String, name: String) async throws -> String {
     try await offPool { try read(path, name) }
   }
 

@@ -36,7 +36,7 @@ package struct ProducedRecords {
       let line = UnsafeBufferPointer(rebasing: bytes[start..<end])
       start = end + 1
       guard line.contains(where: { $0 != 0x20 && $0 != 0x0D && $0 != 0x09 }) else { continue }
-      append(line)
+      append(record: line)
     }
   }
 
@@ -50,13 +50,13 @@ package struct ProducedRecords {
       if scanner.isAtEnd || (isArray && scanner.take(UInt8(ascii: "]"))) { return }
       let start = scanner.position
       try scanner.skipValue(depth: isArray ? 1 : 0)
-      append(scanner.slice(start..<scanner.position))
+      append(record: scanner.slice(start..<scanner.position))
       scanner.skipBlanks()
       if isArray { _ = scanner.take(UInt8(ascii: ",")) }
     }
   }
 
-  private mutating func append(_ record: UnsafeBufferPointer<UInt8>) {
+  package mutating func append(record: UnsafeBufferPointer<UInt8>) {
     let json = try? JSON(parsing: record)
     var headers: [(name: String, value: String)] = []
     let hasID = source.eventID.map { json?[$0] ?? .null != .null } ?? false

@@ -41,7 +41,8 @@ struct WarehouseReplay: Sendable {
     let layouts = layouts.filter { $0.source == source }
     if layouts.isEmpty || first > last { return [:] }
     let columns = layouts.enumerated().map { index, layout in
-      let keys = layout.keyColumns.map { "\(EventTable.quoted($0)) IS NOT NULL" }
+      // Every event has the key of a view that has no key columns.
+      let keys = ["true"] + layout.keyColumns.map { "\(EventTable.quoted($0)) IS NOT NULL" }
       return "max(event_timestamp) FILTER (WHERE \(keys.joined(separator: " AND "))) AS n\(index)"
     }
     let found = Mutex<[String: Int64]>([:])

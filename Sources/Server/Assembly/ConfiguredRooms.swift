@@ -1,12 +1,27 @@
 import Core
 import Features
+import Foundation
 import Jobs
+import Logging
 import Serving
 
 extension Configuration.PredictionLog {
   var room: Serving.PredictionLog.Room {
     Serving.PredictionLog.Room(
       bufferRows: bufferRows, flushInterval: flushInterval, flushRows: flushRows)
+  }
+}
+
+extension Configuration.Jobs {
+  /// What runs the jobs of a queue, under a name of its own.
+  func runner(
+    _ queue: JobQueue, _ training: TrainingJob,
+    announce: @escaping @Sendable (JobRun, JobAttemptNews) -> Void, _ log: Logger
+  ) -> Runner {
+    Runner(
+      queue: queue, training: training, clock: SystemClock(), owner: UUID().uuidString,
+      lease: lease, backOff: BackOff(base: backOff, limit: backOffLimit), log: log,
+      announce: announce)
   }
 }
 

@@ -81,11 +81,8 @@ package struct Platform: Sendable {
       timeout: configuration.workers.taskTimeout)
     let openLineage = OpenLineageLog(
       folder: data + "/openlineage", post: OpenLineageLog.post(configuration.lineage), log: log)
-    runner = Runner(
-      queue: jobs, training: training, clock: SystemClock(), owner: UUID().uuidString,
-      lease: configuration.jobs.lease,
-      backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit),
-      log: log, announce: Self.announcement(openLineage, catalog))
+    runner = configuration.jobs.runner(
+      jobs, training, announce: Self.announcement(openLineage, catalog), log)
     database = try configuration.databaseService.open(warehouse, configuration.redis, log)
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     let kafka = try configuration.kafka.ends(

@@ -89,7 +89,8 @@ extension Setting {
       "How long the first record of a batch waits for others."),
     .span(
       "kafka.wait_timeout", \.kafka.waitTimeout,
-      "How long a push that is produced to a topic waits until it is applied; a caller may say otherwise (timeout_ms)."),
+      "How long a push that is produced to a topic waits until it is applied; a caller may say otherwise (timeout_ms)."
+    ),
     .optionalText(
       "kafka.properties_file", \.kafka.propertiesFile,
       "A file of librdkafka properties, name=value on each line: security.protocol, sasl.mechanism, sasl.password and others."

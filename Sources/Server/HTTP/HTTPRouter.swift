@@ -28,6 +28,7 @@ struct HTTPRouter {
     JobRoutes(services: services).add(to: api)
     LineageRoutes(services: services).add(to: api)
     WarehouseRoutes(services: services).add(to: api)
+    BackupRoutes(services: services).add(to: api)
     return router
   }
 }

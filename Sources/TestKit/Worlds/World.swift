@@ -144,7 +144,10 @@ extension World: CustomStringConvertible {
       lines.append(
         "asked at \(probe.time.map(String.init) ?? "null") for k \(probe.number), n \(probe.name)")
     }
-    lines.append("course \(course)")
+    switch course {
+    case .shuffled: lines.append("course \(course)")
+    case .stream(let repeated): lines.append("course stream, repeating \(repeated.sorted())")
+    }
     if let restartAfter {
       lines.append(
         "restart after \(restartAfter), snapshot after \(snapshotAfter.map(String.init) ?? "none")")

@@ -1,0 +1,219 @@
+import Core
+import Foundation
+import KafkaBackend
+import Synchronization
+import TestKit
+import Testing
+
+/// Orders that come by Kafka without ids of their own: only the stored positions keep one from counting twice.
+enum OrderStream {
+  static let customers = 7
+
+  static func definitions(push: String = "apply", columns: String = "n: int64") -> String {
+    """
+    project: orders
+    entities:
+      customer: {key: [customer_id]}
+    sources:
+      orders:
+        event_time: at
+        columns: {customer_id: int64, \(columns), amount: double}
+        kafka: {topic: orders, push: \(push)}
+    views:
+      activity:
+        entity: customer
+        source: orders
+        features:
+          last_n: {latest: n}
+          orders_7d: {count: "*", window: 7d}
+          spend_7d: {sum: amount, window: 7d}
+
+    """
+  }
+
+  static func order(_ number: Int) -> String {
+    #"{"customer_id": \#(number % customers), "n": \#(number), "amount": 2.5, "at": "2026-02-28T10:00:00Z"}"#
+  }
+
+  /// The properties of every consumer in these tests: the mock group forgets members whose session is shorter.
+  static let properties = """
+    session.timeout.ms=4500
+    heartbeat.interval.ms=200
+    reconnect.backoff.ms=50
+    reconnect.backoff.max.ms=200
+    topic.metadata.refresh.interval.ms=500
+    coordinator.query.interval.ms=500
+
+    """
+
+  static func environment(
+    _ cluster: MockKafkaProcess, redis port: Int? = nil, more: [String: String] = [:]
+  ) -> [String: String] {
+    var environment = ShopProject.environment.merging([
+      "MARTLET_KAFKA_BROKERS": cluster.brokers, "MARTLET_KAFKA_GROUP": "orders",
+      "MARTLET_KAFKA_BATCH_INTERVAL": "20ms", "MARTLET_KAFKA_BATCH_RECORDS": "100",
+    ]) { $1 }
+    if let port {
+      environment["MARTLET_ONLINE_BACKEND"] = "redis"
+      environment["MARTLET_REDIS_ADDRESSES"] = "127.0.0.1:\(port)"
+    }
+    return environment.merging(more) { $1 }
+  }
+
+  /// A platform with the orders in force.
+  static func withPlatform(
+    _ cluster: MockKafkaProcess, redis port: Int? = nil, push: String = "apply",
+    more: [String: String] = [:], _ body: (PlatformProcess) async throws -> Void
+  ) async throws {
+    let yaml = definitions(push: push)
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    try folder.write(properties, to: "kafka.properties")
+    var environment = environment(cluster, redis: port, more: more)
+    environment["MARTLET_KAFKA_PROPERTIES_FILE"] = "\(folder.path)/kafka.properties"
+    try await PlatformProcess.with(files: ["martlet.yaml": yaml], environment: environment) {
+      platform in
+      let answer = try await platform.rest.apply(yaml)
+      guard answer.status == 200 else { throw Refused(request: "apply", answer: answer) }
+      try await body(platform)
+    }
+  }
+
+  /// What the stores of some platforms have that share a group: orders in their warehouses together, and of each customer
+  /// what online reads say.
+  static func faults(
+    _ platforms: [PlatformProcess], produced: Int
+  ) async throws -> [String] {
+    var faults: [String] = []
+    var numbers: [Int64] = []
+    for platform in platforms {
+      numbers += try await platform.rest.numbers()
+    }
+    if numbers.count != produced { faults.append("\(numbers.count) stored of \(produced)") }
+    if Set(numbers) != Set(0..<Int64(produced)) { faults.append("not each number once") }
+    for platform in platforms {
+      for customer in 0..<customers {
+        let expected = (0..<produced).count { $0 % customers == customer }
+        let online = try await platform.rest.online(
+          ["activity.orders_7d", "activity.spend_7d"], #"{"customer_id": \#(customer)}"#)
+        let spend = Double(expected) * 2.5
+        if online.first?.int != Int64(expected) || online.last?.number != spend {
+          faults.append("customer \(customer) has \(online), not \(expected) and \(spend)")
+        }
+      }
+    }
+    return faults
+  }
+}
+
+extension RESTClient {
+  /// Every stored order, in pages that an answer of SQL holds.
+  fileprivate func numbers() async throws -> [Int64] {
+    var numbers: [Int64] = []
+    while true {
+      let page = try await rows(
+        "SELECT n FROM events_orders ORDER BY sequence LIMIT 10000 OFFSET \(numbers.count)")
+      numbers += page.compactMap { $0.first?.int }
+      if page.count < 10_000 { return numbers }
+    }
+  }
+
+  func stored() async throws -> Int64 { try await count("SELECT count(*) FROM events_orders") }
+}
+
+/// Produces orders in the order of their numbers.
+final class OrderProducer: Sendable {
+  private let producer: KafkaEventProducer
+  private let next = Mutex(0)
+
+  init(_ cluster: MockKafkaProcess) throws {
+    producer = try KafkaEventProducer(
+      KafkaConfiguration(
+        brokers: cluster.brokers, groupID: "producer",
+        properties: ["reconnect.backoff.ms": "50", "reconnect.backoff.max.ms": "200"]))
+  }
+
+  /// How many the brokers have acknowledged.
+  var produced: Int { next.withLock { $0 } }
+
+  /// One caller at a time.
+  func produce(_ count: Int) async throws {
+    let first = produced
+    _ = try await producer.produce(
+      (first..<first + count).map { number in
+        ProducedRecord(
+          topic: "orders", key: "\(number % OrderStream.customers)",
+          value: Array(OrderStream.order(number).utf8))
+      })
+    next.withLock { $0 += count }
+  }
+
+  func close() async { await producer.close() }
+}
+
+/// A `redis-server` that keeps what it acknowledged, and may be killed and started again.
+final class RedisProcess: Sendable {
+  let port: Int
+  private let folder: TemporaryFolder
+  private let program = Mutex<ChildProgram?>(nil)
+
+  private init() throws {
+    folder = try TemporaryFolder()
+    port = try freePort()
+  }
+
+  static func with(_ body: (RedisProcess) async throws -> Void) async throws {
+    let redis = try RedisProcess()
+    defer { redis.folder.remove() }
+    let result: Result<Void, any Error>
+    do {
+      try await redis.start()
+      result = .success(try await body(redis))
+    } catch {
+      result = .failure(error)
+    }
+    try await redis.program.withLock { $0.take() }?.destroy()
+    try result.get()
+  }
+
+  func start() async throws {
+    let before = ready
+    let started = try ChildProgram(
+      "redis-server",
+      [
+        "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes",
+        "--appendfsync", "always",
+      ],
+      environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"],
+      directory: folder.path, output: "\(folder.path)/log", errors: "\(folder.path)/log")
+    program.withLock { $0 = started }
+    try await waitUntil("redis-server was ready") { ready > before }
+  }
+
+  private var ready: Int {
+    folder.text("log").components(separatedBy: "Ready to accept connections").count
+  }
+
+  func crash() async throws { try await program.withLock { $0.take() }?.destroy() }
+}
+
+/// A port of 127.0.0.1 that nobody uses now.
+func freePort() throws -> Int {
+  let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  defer { close(handle) }
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+  var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+  let port = withUnsafeMutablePointer(to: &address) { pointer in
+    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address -> Int? in
+      guard bind(handle, address, size) == 0, getsockname(handle, address, &size) == 0 else {
+        return nil
+      }
+      return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+        Int(in_port_t(bigEndian: $0.pointee.sin_port))
+      }
+    }
+  }
+  return try #require(port)
+}
