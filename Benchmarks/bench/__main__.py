@@ -8,24 +8,55 @@ import time
 import traceback
 from pathlib import Path
 
-from bench import history, ingest, lifecycle, online, report
+from bench import database, history, ingest, lifecycle, online, report
 from bench.plan import Measure, Plan
 from bench.report import Row, say
 
 MEASURES = [
-    Measure("start", ["start", "idle_memory"], lifecycle.start, "time to ready, idle memory"),
-    Measure("ingest_parquet", ["ingest_parquet"], ingest.ingest_parquet, "a file of events"),
-    Measure("push_batch100", ["push_batch100"], ingest.push_batch100, "pushes of 100 events"),
-    Measure("push_single_64", ["push_single_64"], ingest.push_single_64, "pushes of one event"),
     Measure(
-        "online_rest", ["online_rest", "online_rest_p50"], online.online_rest, "online read, REST"
+        "start", ["start", "idle_memory"], lifecycle.start, "time to ready, idle memory"
     ),
     Measure(
-        "online_grpc", ["online_grpc", "online_grpc_p50"], online.online_grpc, "online read, gRPC"
+        "ingest_parquet", ["ingest_parquet"], ingest.ingest_parquet, "a file of events"
     ),
-    Measure("predict", ["predict", "predict_p50"], online.predict, "prediction by entity key"),
     Measure(
-        "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
+        "push_batch100", ["push_batch100"], ingest.push_batch100, "pushes of 100 events"
+    ),
+    Measure(
+        "push_single_64",
+        ["push_single_64"],
+        ingest.push_single_64,
+        "pushes of one event",
+    ),
+    Measure(
+        "online_rest",
+        ["online_rest", "online_rest_p50"],
+        online.online_rest,
+        "online read, REST",
+    ),
+    Measure(
+        "online_grpc",
+        ["online_grpc", "online_grpc_p50"],
+        online.online_grpc,
+        "online read, gRPC",
+    ),
+    Measure(
+        "predict",
+        ["predict", "predict_p50"],
+        online.predict,
+        "prediction by entity key",
+    ),
+    Measure(
+        "history",
+        ["history_latest", "history_window"],
+        history.history,
+        "point-in-time joins",
+    ),
+    Measure(
+        "database_service",
+        ["database_writes", "database_reads"],
+        database.database_service,
+        "the database service through Redis",
     ),
     Measure(
         "restore",
@@ -42,11 +73,19 @@ def arguments() -> argparse.Namespace:
         description="Measures .build/release/martlet beside the raw limits of this machine.",
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="a measure or row; repeatable"
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a measure or row; repeatable",
     )
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full size")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the full size"
+    )
     parser.add_argument("--list", action="store_true", help="list the measures and end")
-    parser.add_argument("--keep", action="store_true", help="keep the data and the logs")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the data and the logs"
+    )
     options = parser.parse_args()
     known = {name for measure in MEASURES for name in [measure.name, *measure.rows]}
     if unknown := set(options.only) - known:
@@ -91,7 +130,11 @@ def main() -> int:
     errors: dict[str, str] = {}
     scratch = Path(tempfile.mkdtemp(prefix="martlet-bench-"))
     try:
-        take(Plan(root, scratch, options.scale, set(options.only), options.keep), rows, errors)
+        take(
+            Plan(root, scratch, options.scale, set(options.only), options.keep),
+            rows,
+            errors,
+        )
     finally:
         if options.keep:
             say(f"data and logs are in {scratch}")

@@ -59,7 +59,9 @@ class Answer:
         return min(self.seconds)
 
     def note(self) -> str:
-        return "runs of " + ", ".join(f"{seconds:.2f}" for seconds in self.seconds) + " s"
+        return (
+            "runs of " + ", ".join(f"{seconds:.2f}" for seconds in self.seconds) + " s"
+        )
 
 
 def read(server: Server, name: str, features: list[str], spine: Path) -> Answer:
@@ -87,7 +89,11 @@ def read(server: Server, name: str, features: list[str], spine: Path) -> Answer:
 
 
 def compare(
-    answer: Answer, features: list[str], peer: Path, names: list[str], tolerances: list[float]
+    answer: Answer,
+    features: list[str],
+    peer: Path,
+    names: list[str],
+    tolerances: list[float],
 ) -> str:
     """Every row of our answer, which is in the spine's order, against every row of the peer's."""
     ours = peers.columns_in_order(answer.file, features)
@@ -95,13 +101,19 @@ def compare(
     return peers.differences(ours, theirs, features, tolerances)
 
 
-def latest_rows(answer: Answer, database: Path, file: Path, spine: Path) -> Iterator[Row]:
+def latest_rows(
+    answer: Answer, database: Path, file: Path, spine: Path
+) -> Iterator[Row]:
     say("DuckDB: ASOF join")
     output = database.parent / "asof.parquet"
     with peers.connect(database) as connection:
-        runs = [peers.join_latest(connection, "readings", spine, output) for _ in range(2)]
+        runs = [
+            peers.join_latest(connection, "readings", spine, output) for _ in range(2)
+        ]
     peer = min(runs, key=lambda taken: taken.seconds)
-    wrong = compare(answer, events.LATEST_FEATURES, output, events.NAMES, [0.0] * len(events.NAMES))
+    wrong = compare(
+        answer, events.LATEST_FEATURES, output, events.NAMES, [0.0] * len(events.NAMES)
+    )
     with peers.connect(":memory:") as connection:
         from_file = peers.join_latest(connection, f"'{file}'", spine, output)
     yield Row(
@@ -115,7 +127,10 @@ def latest_rows(answer: Answer, database: Path, file: Path, spine: Path) -> Iter
         more_is_better=False,
         wrong=wrong,
         note=f"{answer.note()}; DuckDB's ASOF join from the Parquet file {from_file.seconds:.2f} s",
-        details={"runs": answer.seconds, "asof_from_parquet_seconds": from_file.seconds},
+        details={
+            "runs": answer.seconds,
+            "asof_from_parquet_seconds": from_file.seconds,
+        },
     )
     yield memory_row("history_latest_memory", answer, peer)
 

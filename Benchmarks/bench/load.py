@@ -72,13 +72,19 @@ def run(arguments: list[str], **variables: str) -> tuple[str, str]:
         )
     except FileNotFoundError:
         package = {"h2load": "nghttp2-client"}.get(arguments[0], arguments[0])
-        raise BenchError(f"{arguments[0]} is missing; install the package {package}") from None
+        raise BenchError(
+            f"{arguments[0]} is missing; install the package {package}"
+        ) from None
     if ended.returncode:
-        raise BenchError(f"{arguments[0]} failed: {(ended.stderr or ended.stdout).strip()[-400:]}")
+        raise BenchError(
+            f"{arguments[0]} failed: {(ended.stderr or ended.stdout).strip()[-400:]}"
+        )
     return ended.stdout, ended.stderr
 
 
-def wrk(server: Server, script: str, connections: int, seconds: float, **variables: str):
+def wrk(
+    server: Server, script: str, connections: int, seconds: float, **variables: str
+):
     """The JSON line that the script prints at the end, and what it complained about."""
     output, complaint = run(
         [
@@ -98,13 +104,23 @@ def wrk(server: Server, script: str, connections: int, seconds: float, **variabl
     return json.loads(lines[-1]), complaint.strip()
 
 
-def ask(server: Server, path: str, body: str, keys: int, connections: int, seconds: float) -> Load:
+def ask(
+    server: Server, path: str, body: str, keys: int, connections: int, seconds: float
+) -> Load:
     """Posts `body`, with KEY replaced by random keys, for `seconds`."""
     said, _ = wrk(
-        server, "ask.lua", connections, seconds, ASK_PATH=path, ASK_BODY=body, ASK_KEYS=str(keys)
+        server,
+        "ask.lua",
+        connections,
+        seconds,
+        ASK_PATH=path,
+        ASK_BODY=body,
+        ASK_KEYS=str(keys),
     )
     if said["errors"]:
-        raise BenchError(f"{said['errors']} of {said['requests']} requests to {path} failed")
+        raise BenchError(
+            f"{said['errors']} of {said['requests']} requests to {path} failed"
+        )
     return Load(
         said["requests"] / said["seconds"],
         said["p50_us"] / 1000,
@@ -114,7 +130,13 @@ def ask(server: Server, path: str, body: str, keys: int, connections: int, secon
 
 
 def push(
-    server: Server, path: str, requests: int, rows: int, connections: int, name: str, keys: int
+    server: Server,
+    path: str,
+    requests: int,
+    rows: int,
+    connections: int,
+    name: str,
+    keys: int,
 ) -> Pushed:
     """Pushes exactly `requests` requests of `rows` new events each, unless time runs out."""
     said, complaint = wrk(
@@ -140,19 +162,36 @@ def push(
 
 
 def call(
-    server: Server, method: str, message: bytes, answer_bytes: int, connections: int, seconds: float
+    server: Server,
+    method: str,
+    message: bytes,
+    answer_bytes: int,
+    connections: int,
+    seconds: float,
 ) -> Load:
     """Calls a gRPC method with one prepared message, one call under way on each connection."""
     body = server.folder / "message"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
-    rehearsal = _h2load(server, method, body, answer_bytes, connections, 200 * connections)
+    rehearsal = _h2load(
+        server, method, body, answer_bytes, connections, 200 * connections
+    )
     return _h2load(
-        server, method, body, answer_bytes, connections, int(rehearsal.per_second * seconds)
+        server,
+        method,
+        body,
+        answer_bytes,
+        connections,
+        int(rehearsal.per_second * seconds),
     )
 
 
 def _h2load(
-    server: Server, method: str, body: Path, answer_bytes: int, connections: int, count: int
+    server: Server,
+    method: str,
+    body: Path,
+    answer_bytes: int,
+    connections: int,
+    count: int,
 ) -> Load:
     log = server.folder / "h2load.log"
     log.unlink(missing_ok=True)

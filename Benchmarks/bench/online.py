@@ -57,7 +57,16 @@ def online_rest(plan: Plan) -> Iterator[Row]:
             "",
         )
         yield from rest_rows(
-            plan, server, "online_rest", ONLINE, body, events.KEYS, with_server, wrong, 18_000, 0.3
+            plan,
+            server,
+            "online_rest",
+            ONLINE,
+            body,
+            events.KEYS,
+            with_server,
+            wrong,
+            18_000,
+            0.3,
         )
     finally:
         server.stop()
@@ -144,13 +153,19 @@ def online_grpc(plan: Plan) -> Iterator[Row]:
         request = wire.GetOnlineRequest(features=events.LATEST_FEATURES)
         request.entities.add().values["k"].int64_value = key
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-            answer = channel.unary_unary(GET_ONLINE)(request.SerializeToString(), timeout=10)
+            answer = channel.unary_unary(GET_ONLINE)(
+                request.SerializeToString(), timeout=10
+            )
             health = channel.unary_unary(CHECK)(b"", timeout=10)
         values = [
             cell.value.double_value
             for cell in wire.GetOnlineResponse.FromString(answer).rows[0].values
         ]
-        wrong = "" if values == expected[key] else f"{key} reads {values}, expected {expected[key]}"
+        wrong = (
+            ""
+            if values == expected[key]
+            else f"{key} reads {values}, expected {expected[key]}"
+        )
         seconds = plan.seconds(3)
         message = request.SerializeToString()
         say("online_grpc: 16 connections")
@@ -200,7 +215,14 @@ def predict(plan: Plan) -> Iterator[Row]:
         say(f"simulating a shop of {customers} customers")
         said = json.loads(
             server.command(
-                "simulate", "--days", "60", "--customers", str(customers), "--bad", "0", "--json"
+                "simulate",
+                "--days",
+                "60",
+                "--customers",
+                str(customers),
+                "--bad",
+                "0",
+                "--json",
             )
         )
         begin = time.perf_counter()
@@ -210,7 +232,9 @@ def predict(plan: Plan) -> Iterator[Row]:
         path = "/api/v1/models/churn/predict"
         answer = server.post(path, {"rows": [{"customer_id": 7}]})
         value = answer["predictions"][0]["value"]
-        wrong = "" if isinstance(value, float) and 0 <= value <= 1 else f"predicts {value}"
+        wrong = (
+            "" if isinstance(value, float) and 0 <= value <= 1 else f"predicts {value}"
+        )
         rows = rest_rows(
             plan,
             server,

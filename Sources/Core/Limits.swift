@@ -72,6 +72,8 @@ package enum Limits {
   package static let databaseDeadJobs = 1_000
   /// Jobs of which the warehouse remembers that they were applied.
   package static let databaseNotes = 1_000_000
+  /// Files of the project that a Python function may import.
+  package static let codeFiles = 1_000
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

@@ -78,6 +78,12 @@ enum WarehouseSchema {
       number BIGINT DEFAULT nextval('applied_job_numbers'), id VARCHAR NOT NULL, digest VARCHAR NOT NULL,
       rows_changed BIGINT, error_code VARCHAR, error_message VARCHAR, applied_at TIMESTAMP NOT NULL);
     """,
+    // Which code made the transformed columns of a source's events from a sequence on; null is no transform.
+    """
+    CREATE TABLE transform_versions (
+      source VARCHAR NOT NULL, transform VARCHAR, digest VARCHAR, first_sequence BIGINT NOT NULL,
+      created_at TIMESTAMP NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.
