@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from bench import history, ingest, lifecycle, online, reads, report, stream
+from bench import database, history, ingest, lifecycle, online, reads, report, stream
 from bench.plan import Measure, Plan
 from bench.report import Row, say
 
@@ -31,6 +31,12 @@ MEASURES = [
     Measure("predict", ["predict", "predict_p50"], online.predict, "prediction by entity key"),
     Measure(
         "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
+    ),
+    Measure(
+        "database_service",
+        ["database_writes", "database_reads"],
+        database.database_service,
+        "the database service through Redis",
     ),
     Measure(
         "history_curve",

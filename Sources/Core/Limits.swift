@@ -79,6 +79,8 @@ package enum Limits {
   package static let databaseNotes = 1_000_000
   /// Records of a file that a replay keeps in memory.
   package static let replayedRecords = 5_000_000
+  /// Files of the project that a Python function may import.
+  package static let codeFiles = 1_000
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

@@ -105,6 +105,8 @@ package enum WorkerFrames {
       transform.codePath = given.codePath
       transform.function = given.function
       transform.rows = try WorkerColumns.packed(given.rows)
+      transform.requirements = given.requirements
+      transform.explain = given.explain
       return .transform(transform)
     case nil: return nil
     }
@@ -136,7 +138,11 @@ extension WorkerResult {
       payload = .transformed(
         TransformOutcome(
           rows: try WorkerColumns.unpacked(transformed.rows),
-          errors: Dictionary(errors) { first, _ in first }))
+          errors: Dictionary(errors) { first, _ in first },
+          tracebacks: Dictionary(
+            transformed.rowErrors.filter { !$0.traceback.isEmpty }.map {
+              (Int($0.row), $0.traceback)
+            }) { first, _ in first }))
     default:
       throw PlatformError(.internalError, "worker \(answer.worker) answered another kind of task")
     }

@@ -79,11 +79,20 @@ package struct TransformTask: Sendable {
   package var codePath: String
   package var function: String
   package var rows: ColumnBatch
+  /// The text of a requirements file: a worker that has other versions refuses. Empty where nothing is pinned.
+  package var requirements: String
+  /// Whether every row that fails is answered with its whole traceback.
+  package var explain: Bool
 
-  package init(codePath: String, function: String, rows: ColumnBatch) {
+  package init(
+    codePath: String, function: String, rows: ColumnBatch, requirements: String = "",
+    explain: Bool = false
+  ) {
     self.codePath = codePath
     self.function = function
     self.rows = rows
+    self.requirements = requirements
+    self.explain = explain
   }
 }
 
@@ -127,6 +136,14 @@ package struct TransformOutcome: Sendable {
   package var rows: ColumnBatch
   /// By row: the traceback's last line.
   package var errors: [Int: String]
+  /// By row: the whole traceback, where it was asked for.
+  package var tracebacks: [Int: String]
+
+  package init(rows: ColumnBatch, errors: [Int: String], tracebacks: [Int: String] = [:]) {
+    self.rows = rows
+    self.errors = errors
+    self.tracebacks = tracebacks
+  }
 }
 
 /// One line that a worker said while it ran a task.

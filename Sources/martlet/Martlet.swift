@@ -35,9 +35,9 @@ struct Martlet: AsyncParsableCommand {
       CommandGroup(
         name: "Data",
         subcommands: [
-          IngestCommand.self, PushCommand.self, QuarantineCommand.self, FeaturesCommand.self,
-          DatasetsCommand.self, SQLCommand.self, EraseCommand.self, SimulateCommand.self,
-          ReplayCommand.self,
+          IngestCommand.self, PushCommand.self, TestTransform.self, QuarantineCommand.self,
+          FeaturesCommand.self, DatasetsCommand.self, SQLCommand.self, EraseCommand.self,
+          SimulateCommand.self, ReplayCommand.self,
         ]),
       CommandGroup(
         name: "Models",

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from martlet_worker import columns as wire
+from martlet_worker import pins
 from martlet_worker.columns import Array
-from martlet_worker.faults import bad_output, last_line
+from martlet_worker.faults import bad_output, last_line, user_traceback
 from martlet_worker.usercode import FolderCode, user_file, user_function
 from martlet_worker.worker_pb2 import Column, Columns, RowError, Transform, Transformed
 
@@ -49,8 +50,13 @@ class Transforms:
 
     def __init__(self) -> None:
         self._imported: dict[Path, ImportedTransform] = {}
+        self._checked: set[str] = set()
 
     def apply(self, task: Transform) -> Transformed:
+        if task.requirements and task.requirements not in self._checked:
+            # Before the import: the wrong version of a library may fail in it in any way.
+            pins.check(task.requirements)
+            self._checked = {task.requirements}
         file = user_file(task.code_path, "")
         imported = self._imported.get(file)
         if imported is None or not imported.current():
@@ -60,7 +66,7 @@ class Transforms:
             imported = self._imported[file] = ImportedTransform(file)
         imported.code.enter()
         function = user_function(imported.module, file, task.function)
-        return transformed(function, task.rows)
+        return transformed(function, task.rows, explain=task.explain)
 
 
 @dataclass(frozen=True)
@@ -71,14 +77,26 @@ class Piece:
     stop: int
     values: Mapping[str, Any] | None
     error: str = ""
+    traceback: str = ""
 
 
-def transformed(function: Function, rows: Columns) -> Transformed:
-    """Calls the function; if it raises, narrows down to the rows for which it does."""
+def transformed(function: Function, rows: Columns, *, explain: bool = False) -> Transformed:
+    """Calls the function; if it raises, narrows down to the rows for which it does.
+
+    With `explain` every such row has its whole traceback.
+    """
     arrays = wire.arrays(rows)
     pieces = _pieces(function, arrays, 0, rows.rows)
     kept = [piece for piece in pieces if piece.values is not None]
-    errors = [RowError(row=piece.start, message=piece.error) for piece in pieces if piece.error]
+    errors = [
+        RowError(
+            row=piece.start,
+            message=piece.error,
+            traceback=piece.traceback if explain else "",
+        )
+        for piece in pieces
+        if piece.error
+    ]
     if not kept:
         return Transformed(rows=Columns(rows=rows.rows), row_errors=errors)
     like = {column.name: column for column in rows.columns}
@@ -96,7 +114,9 @@ def _pieces(function: Function, arrays: dict[str, Array], start: int, stop: int)
         raise
     except Exception as error:
         if stop - start <= 1:
-            return [Piece(start, stop, None, last_line(error))] if stop > start else []
+            if stop == start:
+                return []
+            return [Piece(start, stop, None, last_line(error), user_traceback(error))]
         middle = (start + stop) // 2
         return _pieces(function, arrays, start, middle) + _pieces(function, arrays, middle, stop)
     return [Piece(start, stop, _by_name(answer, stop - start))]

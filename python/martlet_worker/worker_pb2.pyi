@@ -146,14 +146,18 @@ class Train(_message.Message):
     def __init__(self, run_path: _Optional[str] = ..., function: _Optional[str] = ..., working_directory: _Optional[str] = ..., dataset_path: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., label: _Optional[str] = ..., options_json: _Optional[str] = ..., output_directory: _Optional[str] = ..., evaluation_from: _Optional[int] = ...) -> None: ...
 
 class Transform(_message.Message):
-    __slots__ = ("code_path", "function", "rows")
+    __slots__ = ("code_path", "function", "rows", "requirements", "explain")
     CODE_PATH_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    REQUIREMENTS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     code_path: str
     function: str
     rows: Columns
-    def __init__(self, code_path: _Optional[str] = ..., function: _Optional[str] = ..., rows: _Optional[_Union[Columns, _Mapping]] = ...) -> None: ...
+    requirements: str
+    explain: bool
+    def __init__(self, code_path: _Optional[str] = ..., function: _Optional[str] = ..., rows: _Optional[_Union[Columns, _Mapping]] = ..., requirements: _Optional[str] = ..., explain: _Optional[bool] = ...) -> None: ...
 
 class Unload(_message.Message):
     __slots__ = ("model", "version")
@@ -236,12 +240,14 @@ class Transformed(_message.Message):
     def __init__(self, rows: _Optional[_Union[Columns, _Mapping]] = ..., row_errors: _Optional[_Iterable[_Union[RowError, _Mapping]]] = ...) -> None: ...
 
 class RowError(_message.Message):
-    __slots__ = ("row", "message")
+    __slots__ = ("row", "message", "traceback")
     ROW_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     row: int
     message: str
-    def __init__(self, row: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...
+    traceback: str
+    def __init__(self, row: _Optional[int] = ..., message: _Optional[str] = ..., traceback: _Optional[str] = ...) -> None: ...
 
 class Fault(_message.Message):
     __slots__ = ("task_id", "kind", "message", "traceback_last_line", "traceback")

@@ -210,10 +210,18 @@ class Platform:
         (column,) = result.predicted.predictions.columns
         return list(np.frombuffer(column.values, "<f8"))
 
-    def transform(self, source: str, rows: pb.Columns) -> pb.Result | pb.Fault:
+    def transform(
+        self, source: str, rows: pb.Columns, *, requirements: str = "", explain: bool = False
+    ) -> pb.Result | pb.Fault:
         file = self.folder / "clean.py"
         file.write_text(source, encoding="utf-8")
-        task = pb.Transform(code_path=str(file), function="clean.py:transform", rows=rows)
+        task = pb.Transform(
+            code_path=str(file),
+            function="clean.py:transform",
+            rows=rows,
+            requirements=requirements,
+            explain=explain,
+        )
         return self.answer(self.post(transform=task))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import numpy as np
 import pytest
 from platform_side import Platform, table
 
 from martlet_worker import columns as wire
+from martlet_worker import pins
 from martlet_worker import worker_pb2 as pb
+from martlet_worker.faults import TaskFault
 from martlet_worker.transform import transformed
 
 EVENTS = table(
@@ -151,3 +155,72 @@ def test_a_missing_file_or_function_is_named(platform: Platform) -> None:
     fault = platform.transform("def tranform(columns):\n    return columns\n", EVENTS)
     assert isinstance(fault, pb.Fault)
     assert "no function 'transform'; it defines tranform" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "same"),
+    [
+        ("1.26.4", "1.26.4", True),
+        ("1.26", "1.26.0", True),
+        ("1.26.0", "1.26", True),
+        ("2.1.0", "2.1.0+cpu", True),
+        ("2.1.0+cpu", "2.1.0+cu12", False),
+        ("1.26.4", "1.26.5", False),
+        ("1.10", "1.1", False),
+        ("10.0", "1.0", False),
+        ("1.0rc1", "1.0", False),
+        ("1.0.0rc1", "1.0rc1", True),
+    ],
+)
+def test_versions_are_equal_but_for_zeros_and_local_labels(
+    wanted: str, here: str, same: bool
+) -> None:
+    assert pins.same_version(wanted, here) is same
+
+
+def test_pins_are_read_with_comments_hashes_and_continued_lines() -> None:
+    text = """
+# what the transform needs
+numpy==1.26.4 \\
+    --hash=sha256:00 \\
+    --hash=sha256:11
+pandas[excel] == 2.1   # for one function
+
+"""
+    assert pins.pins(text) == {"numpy": "1.26.4", "pandas": "2.1"}
+
+
+@pytest.mark.parametrize("line", ["numpy", "numpy>=1", "-r other.txt", "numpy==1.*", "a==1; x"])
+def test_what_is_no_pin_is_refused_with_its_line(line: str) -> None:
+    with pytest.raises(TaskFault, match="line 2 of the requirements"):
+        pins.pins(f"# first\n{line}\n")
+
+
+def test_a_transform_pinned_to_another_version_is_refused(platform: Platform) -> None:
+    here = importlib.metadata.version("numpy")
+    source = "def transform(columns):\n    return columns\n"
+    good = platform.transform(source, EVENTS, requirements=f"numpy=={here}\n")
+    assert isinstance(good, pb.Result), good
+    bad = platform.transform(source, EVENTS, requirements="numpy==0.1\nnot-there==2\n")
+    assert isinstance(bad, pb.Fault), bad
+    assert bad.kind == pb.Fault.LIBRARY_MISSING
+    assert f"numpy 0.1 is wanted and {here} installed" in bad.message
+    assert "not-there 2 is wanted and not installed" in bad.message
+
+
+def test_a_row_that_is_explained_has_its_whole_traceback(platform: Platform) -> None:
+    source = """
+def inner(price):
+    raise ValueError("no price")
+
+def transform(columns):
+    return {"price": [inner(p) if p != p else p for p in columns["price"]]}
+"""
+    answer = platform.transform(source, EVENTS, explain=True)
+    assert isinstance(answer, pb.Result), answer
+    (error,) = answer.transformed.row_errors
+    assert error.row == 2
+    assert error.message == "ValueError: no price"
+    assert "in inner" in error.traceback and "in transform" in error.traceback
+    plain = platform.transform(source, EVENTS)
+    assert not plain.transformed.row_errors[0].traceback

@@ -19,7 +19,7 @@ struct StatementGuard: Sendable {
   /// Tables in which the warehouse notes what it has done.
   private static let ownTables: Set<String> = [
     "applied_jobs", "schema_migrations", "stream_offsets", "event_columns", "ingested_files",
-    "erasures", "erased_events", "erasure_salt", "source_marks",
+    "erasures", "erased_events", "erasure_salt", "source_marks", "transform_versions",
   ]
 
   private let forbidden: Set<String>

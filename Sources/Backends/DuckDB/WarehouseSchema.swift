@@ -86,6 +86,12 @@ enum WarehouseSchema {
       id VARCHAR NOT NULL, name VARCHAR NOT NULL, model VARCHAR, row_count BIGINT NOT NULL,
       created_at TIMESTAMP NOT NULL, record VARCHAR NOT NULL);
     """,
+    // Which code made the transformed columns of a source's events from a sequence on; null is no transform.
+    """
+    CREATE TABLE transform_versions (
+      source VARCHAR NOT NULL, transform VARCHAR, digest VARCHAR, first_sequence BIGINT NOT NULL,
+      created_at TIMESTAMP NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

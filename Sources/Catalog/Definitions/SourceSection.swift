@@ -64,7 +64,7 @@ struct SourceSection {
         column.type.map { ColumnDefinition(name: column.name, type: $0) }
       },
       checks: checks(mapping, columns),
-      transform: mapping["transform"]?.codeReference(fileExists),
+      transform: mapping["transform"]?.transform(fileExists),
       kafka: kafka(of: name, mapping, &topics), retention: mapping["retention"]?.span()?.value)
     return SourceScope(
       definition: definition,
@@ -202,6 +202,34 @@ extension NodeReader {
     return text.value
   }
 
+  /// `file.py:function`, or `{run: file.py:function, requirements: requirements.txt}`.
+  func transform(_ fileExists: (String) -> Bool) -> CodeReference? {
+    guard case .mapping = node else { return codeReference(fileExists) }
+    guard let mapping = mapping(of: what, known: ["run", "requirements"]),
+      var code = mapping.required("run", "a function, like file.py:function")?
+        .codeReference(fileExists)
+    else { return nil }
+    if let reader = mapping["requirements"] {
+      guard let file = reader.text("a file of the project with pinned versions"),
+        reader.isProjectFile(file.value, fileExists)
+      else { return nil }
+      code.requirements = file.value
+    }
+    return code
+  }
+
+  private func isProjectFile(_ file: String, _ fileExists: (String) -> Bool) -> Bool {
+    guard !file.hasPrefix("/"), !file.split(separator: "/").contains("..") else {
+      report("\(what): the file '\(file)' must be inside the project's folder")
+      return false
+    }
+    guard fileExists(file) else {
+      report("\(what): there is no file '\(file)' in the project's folder")
+      return false
+    }
+    return true
+  }
+
   /// `file.py:function`, where the file is in the project's folder.
   func codeReference(_ fileExists: (String) -> Bool) -> CodeReference? {
     guard let text = text("a function, like file.py:function") else { return nil }
@@ -210,14 +238,7 @@ extension NodeReader {
       report("\(what) is '\(text.value)'; write it as file.py:function")
       return nil
     }
-    guard !parts[0].hasPrefix("/"), !parts[0].split(separator: "/").contains("..") else {
-      report("\(what): the file '\(parts[0])' must be inside the project's folder")
-      return nil
-    }
-    guard fileExists(parts[0]) else {
-      report("\(what): there is no file '\(parts[0])' in the project's folder")
-      return nil
-    }
+    guard isProjectFile(parts[0], fileExists) else { return nil }
     return CodeReference(file: parts[0], function: parts[1])
   }
 

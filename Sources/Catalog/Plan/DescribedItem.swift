@@ -33,6 +33,7 @@ struct DescribedItem {
       add("check \(column)", checks.map(\.text).joined(separator: "; "))
     }
     add("transform", source.transform?.description)
+    add("transform requirements", source.transform?.requirements)
     add(
       "kafka",
       source.kafka.map { "topic \($0.topic)\($0.push == .produce ? ", pushes are produced" : "")" })

@@ -105,10 +105,13 @@ package struct ColumnDefinition: Sendable, Equatable, Codable {
 package struct CodeReference: Sendable, Hashable, Codable, CustomStringConvertible {
   package var file: String
   package var function: String
+  /// A file of the project with the pinned versions that the function needs; nil where nothing is pinned.
+  package var requirements: String?
 
-  package init(file: String, function: String) {
+  package init(file: String, function: String, requirements: String? = nil) {
     self.file = file
     self.function = function
+    self.requirements = requirements
   }
 
   package var description: String { "\(file):\(function)" }

@@ -13,6 +13,8 @@ struct CommitGroup: Sendable {
   private(set) var replayed: [Int64] = []
   private(set) var details: [String: IngestDetails] = [:]
   private var marks: [(source: String, marks: AdmissionMarks)] = []
+  /// Rows of batches from which on another transform made them, and what was before.
+  private var switches: [Switch] = []
   private let now: Timestamp
 
   init(
@@ -30,7 +32,21 @@ struct CommitGroup: Sendable {
     }
     let stamp = ledger.stamp(now)
     for index in batches.indices { batches[index].stamp(stamp, &ledger) }
+    if !switches.isEmpty {
+      versions = TransformVersion.batch(
+        switches.map { ($0.source, $0.version, batches[$0.place].sequences[$0.row]) }, at: stamp)
+    }
   }
+
+  private struct Switch {
+    var source: String
+    var place: Int
+    var row: Int
+    var version: TransformVersion?
+    var earlier: TransformVersion?
+  }
+
+  private var versions: ColumnBatch?
 
   /// What the warehouse is to store, nil where there is nothing.
   var commit: WarehouseCommit? {
@@ -38,7 +54,8 @@ struct CommitGroup: Sendable {
       return nil
     }
     return WarehouseCommit(
-      events: batches, quarantined: quarantined, replayed: replayed, at: now, advances: merged)
+      events: batches, quarantined: quarantined, replayed: replayed, at: now,
+      rows: versions.map { [(TransformVersion.table, $0)] } ?? [], advances: merged)
   }
 
   /// The steps, those of one partition as one.
@@ -59,6 +76,7 @@ struct CommitGroup: Sendable {
   /// Undoes what the ledger remembers of the group.
   func release(_ ledger: inout CommitLedger) {
     for (source, marks) in marks { ledger.release(marks, of: source) }
+    for one in switches.reversed() { ledger.adopt(transform: one.earlier, of: one.source) }
     ledger.release(advances)
   }
 
@@ -77,6 +95,14 @@ struct CommitGroup: Sendable {
     let admission = try ledger.admit(rows, stops: push.advances.isEmpty)
     if !admission.marks.isEmpty { marks.append((name, admission.marks)) }
     if let kept = admission.rows {
+      let earlier = ledger.entries[name]?.transform
+      if kept.count > 0, ledger.changesTransform(of: name, to: kept.transformVersion) {
+        let place = places[name] ?? batches.count
+        let row = places[name].map { batches[$0].count } ?? 0
+        switches.append(
+          Switch(
+            source: name, place: place, row: row, version: kept.transformVersion, earlier: earlier))
+      }
       if let place = places[name] {
         batches[place].append(kept)
       } else {

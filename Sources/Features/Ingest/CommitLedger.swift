@@ -13,6 +13,8 @@ struct CommitLedger: Sendable {
     var ids: EventIDIndex
     /// By `UniqueCheck.memory`.
     var unique: [String: UniqueIndex] = [:]
+    /// What the newest events' transform was, as `transform_versions` has it.
+    var transform: TransformVersion?
   }
 
   let seed: EventIDSeed
@@ -58,6 +60,18 @@ struct CommitLedger: Sendable {
       for id in marks.ids { entry.ids.remove(id) }
       for mark in marks.unique { entry.unique[mark.memory]?.remove(mark.value, at: mark.time) }
     }
+  }
+
+  /// Notes what made the next events' columns; false where it is what made the last ones'.
+  mutating func changesTransform(of source: String, to version: TransformVersion?) -> Bool {
+    withEntry(source) { entry in
+      defer { entry.transform = version }
+      return entry.transform != version
+    }
+  }
+
+  mutating func adopt(transform version: TransformVersion?, of source: String) {
+    withEntry(source) { $0.transform = version }
   }
 
   mutating func erased(_ tombstones: Tombstones?) {

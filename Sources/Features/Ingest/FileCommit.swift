@@ -19,6 +19,8 @@ struct FileOutcome: Sendable {
   var faults: [String: Int] = [:]
   var warnings: [String: Int] = [:]
   var details = IngestDetails()
+  /// Of the newest rows.
+  var transformDigest: String?
   /// The file had been ingested before; nothing was done.
   var earlier: IngestedFile?
 }
@@ -91,6 +93,8 @@ private final class FileTransfer: Sendable {
     var kept: [EventBatch] = []
     var keptRows = 0
     var sequences: ClosedRange<Int64>?
+    /// What the transform was before the file, where the file changed it.
+    var earlierTransform: TransformVersion??
   }
 
   private let ingestor: Ingestor
@@ -113,11 +117,27 @@ private final class FileTransfer: Sendable {
     let stamp = ingestor.ledger.withLock { $0.stamp(now) }
     var refused: [QuarantinedRecord] = []
     while let chunk = try file.channel.take() {
-      let (admission, batch) = try ingestor.ledger.withLock { ledger in
+      let name = file.source.name
+      typealias Admitted = (Admission, EventBatch?, earlier: TransformVersion??)
+      let (admission, batch, earlier) = try ingestor.ledger.withLock {
+        (ledger: inout CommitLedger) throws -> Admitted in
         let admission = try ledger.admit(chunk)
         var batch = admission.rows.map { EventBatch(unstamped: $0) }
         batch?.stamp(stamp, &ledger)
-        return (admission, batch)
+        let earlier: TransformVersion? = ledger.entries[name]?.transform
+        guard batch.map({ $0.count > 0 }) ?? false,
+          ledger.changesTransform(of: name, to: chunk.transformVersion)
+        else { return (admission, batch, nil) }
+        return (admission, batch, .some(earlier))
+      }
+      if let version = chunk.transformVersion {
+        state.withLock { $0.outcome.transformDigest = version.digest }
+      }
+      if let earlier, let first = batch?.sequences.first {
+        state.withLock { $0.earlierTransform = $0.earlierTransform ?? earlier }
+        try appender.append(
+          TransformVersion.batch([(name, chunk.transformVersion, first)], at: stamp),
+          to: TransformVersion.table)
       }
       let records = note(admission, batch)
       if file.strict { refused += records.prefix(FileIngest.strictReasons - refused.count) }
@@ -163,8 +183,9 @@ private final class FileTransfer: Sendable {
   }
 
   func release() {
-    let all = state.withLock { $0.marks }
+    let (all, earlier) = state.withLock { ($0.marks, $0.earlierTransform) }
     ingestor.ledger.withLock { ledger in
+      if let earlier { ledger.adopt(transform: earlier, of: file.source.name) }
       for marks in all { ledger.release(marks, of: file.source.name) }
     }
   }

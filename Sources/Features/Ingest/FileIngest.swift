@@ -15,6 +15,8 @@ package struct FileReport: Sendable, Equatable, Codable {
   package var reasons: [FaultCount]
   /// What checks with `on_fail: warn` found in stored events.
   package var warnings: [FaultCount] = []
+  /// The code that made the transformed columns, by its digest; nil where there was no transform.
+  package var transformDigest: String?
   /// Records of erased keys, of which nothing was kept.
   package var erased = 0
   /// Columns of the source that the file has not.
@@ -149,16 +151,51 @@ package struct FileIngest: Sendable {
     return report
   }
 
+  /// The first records of a file, validated as they would be at ingest; nothing of them is stored.
+  package func sample(
+    path: String, name: String, source: SourceDefinition, format: FileFormat?, rows limit: Int
+  ) async throws -> ValidatedRows {
+    struct Enough: Error {}
+    guard let format = format ?? FileFormat(path: name) ?? FileFormat(path: path) else {
+      throw PlatformError(
+        .invalidArgument,
+        "The format of '\(name)' cannot be told from its name; say csv, parquet or jsonl.")
+    }
+    let origin = RecordOrigin.file(name: name, digest: "sample")
+    let reading = Mutex(
+      FileReading.State(
+        validator: Validator(source: source, origin: origin),
+        parser: RecordParser(source: source, origin: origin, maximumRows: .max)))
+    let found = SampledRows(source)
+    let request = FileRequest(
+      path: path, format: format, columns: Validator.wantedColumns(of: source),
+      required: format == .jsonl ? [] : [source.eventTime], displayName: name)
+    do {
+      _ = try await reader.read(request) { raw in
+        let rows = try reading.withLock { state in
+          format == .jsonl ? state.parsed(raw) : try state.validator.validate(raw)
+        }
+        if found.add(rows) >= limit { throw Enough() }
+      }
+    } catch is Enough {}
+    let rows = found.rows
+    return rows.count > limit ? rows.keeping(Array(0..<limit)) : rows
+  }
+
   /// Brings the rows of `raw` through the source's transform; nothing to do where there is none.
   private func transform(_ raw: RowChannel?, into channel: RowChannel, strict: Bool) async {
     guard let raw else { return }
     do {
-      while let rows = try await offPool({ try raw.take() }) {
-        let bad = rows.quarantined.count
-        let made = try await ingestor.transformed(rows)
-        if strict, made.quarantined.count > bad { throw refusal(made.quarantined.suffix(1)) }
-        try await offPool { try channel.put(made) }
-      }
+      // Parts side by side, handed on in the order of the file: so is every entity's.
+      try await inOrder(
+        width: ingestor.transformWidth * 2,
+        take: { try await offPool { try raw.take() } },
+        work: { [ingestor] rows in
+          let bad = rows.quarantined.count
+          let made = try await ingestor.transformed(rows)
+          if strict, made.quarantined.count > bad { throw refusal(made.quarantined.suffix(1)) }
+          return made
+        }, deliver: { made in try await offPool { try channel.put(made) } })
       channel.finish()
     } catch {
       raw.fail(error)
@@ -304,6 +341,7 @@ extension FileReport {
       missingColumns: summary.missingColumns, ignoredColumns: summary.ignoredColumns,
       unknownFields: unknownFields)
     erased = outcome.details.erased
+    transformDigest = outcome.transformDigest
     warnings = outcome.warnings.sorted { $0.key < $1.key }
       .map { FaultCount(reason: $0.key, count: $0.value) }
   }

@@ -7,6 +7,8 @@ struct IngestHistory: Sendable {
     var lastSequence: Int64 = 0
     var lastStamp = Int64.min
     var ids = EventIDIndex()
+    /// What made the newest events' columns.
+    var transform: TransformVersion?
   }
 
   private let warehouse: any Warehouse
@@ -43,6 +45,16 @@ struct IngestHistory: Sendable {
         found.lastSequence = max(found.lastSequence, sequence)
         found.lastStamp = max(found.lastStamp, stamp)
       }
+    }
+    try await warehouse.stream(
+      "SELECT transform, digest FROM \(TransformVersion.table) WHERE source = ? "
+        + "ORDER BY first_sequence DESC, created_at DESC LIMIT 1", [.string(source)]
+    ) { batch in
+      guard batch.columns.count == 2, batch.count > 0,
+        case .string(let transform) = batch.columns[0][0],
+        case .string(let digest) = batch.columns[1][0]
+      else { return }
+      found.withLock { $0.transform = TransformVersion(transform: transform, digest: digest) }
     }
     try await warehouse.stream(
       "SELECT event_id FROM \(table) WHERE \(IngestHistory.mayRepeat)", []

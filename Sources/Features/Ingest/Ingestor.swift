@@ -170,6 +170,9 @@ package final class Ingestor: Sendable {
     return try rows.transformed(made, by: function)
   }
 
+  /// Batches that may usefully be transformed at the same time.
+  var transformWidth: Int { transform?.width ?? 1 }
+
   /// Throws where a source needs a transform and none can be run.
   func checkTransform(of source: SourceDefinition) throws(PlatformError) {
     guard let function = source.transform, transform == nil else { return }
@@ -444,6 +447,7 @@ extension Ingestor {
     ledger.withLock {
       $0.adopt(
         source, lastSequence: history.lastSequence, lastStamp: history.lastStamp, ids: history.ids)
+      $0.adopt(transform: history.transform, of: source)
     }
   }
 }

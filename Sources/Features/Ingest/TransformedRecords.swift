@@ -6,6 +6,9 @@ extension ValidatedRows {
     _ made: TransformedRows, by function: CodeReference
   ) throws(PlatformError) -> ValidatedRows {
     var rows = self
+    rows.transformVersion = made.digest.map {
+      TransformVersion(transform: function.description, digest: $0)
+    }
     for column in made.columns {
       guard let index = source.columns.firstIndex(where: { $0.name == column.name }) else {
         throw PlatformError(
@@ -45,7 +48,7 @@ extension ValidatedRows {
 extension Column {
   /// The column itself where it is of the type, and arrays of any length as the array type where they fit it; nil where
   /// they do not.
-  fileprivate func arrays(as type: ColumnType) -> Column? {
+  func arrays(as type: ColumnType) -> Column? {
     if self.type == type { return self }
     guard case .list(let lists) = values, case .array(let element, let length) = type,
       let elements = lists.elements.converted(to: ColumnType(element))

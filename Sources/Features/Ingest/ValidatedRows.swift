@@ -24,6 +24,8 @@ package struct ValidatedRows: Sendable {
   package var stop: CheckStop?
   /// The quarantined record that each row was, where it is a replay; else empty.
   package var replays: [Int64] = []
+  /// What made the columns that are a transform's; nil where there was none.
+  var transformVersion: TransformVersion?
   /// Members of records that are no columns of the source.
   package var unknownFields: Int
 

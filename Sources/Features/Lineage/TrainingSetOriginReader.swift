@@ -87,12 +87,3 @@ struct TrainingSetOriginReader {
     return codes
   }
 }
-
-/// The identity of the file that a Python function is in.
-package enum CodeDigest {
-  /// SHA-256 in hexadecimal; nil where the file cannot be read.
-  package static func of(_ reference: CodeReference, in directory: String) async -> String? {
-    let path = reference.file.hasPrefix("/") ? reference.file : "\(directory)/\(reference.file)"
-    return try? await FileDigest.sha256(of: path, name: reference.file)
-  }
-}

@@ -1,16 +1,23 @@
 import Core
+import Foundation
+import Synchronization
 import Workers
 
-/// Runs transforms in Python workers.
+/// Runs transforms in Python workers, the parts of a batch side by side.
 package struct WorkerTransform: BatchTransform {
   /// A worker gets at most so many rows at once, so that a hanging function is seen soon.
   private static let batchRows = 10_000
+  /// Fewer are not worth a way to another worker.
+  private static let leastRows = 1_000
+  /// How often a batch is begun again because the code was edited while it ran.
+  private static let attempts = 3
 
   private let pool: WorkerPool
   private let definitions: Published<Snapshot>
   private let timeout: Span
+  private let known = KnownCode()
 
-  /// - Parameter timeout: of one batch.
+  /// - Parameter timeout: of one part of a batch.
   package init(
     pool: WorkerPool, definitions: Published<Snapshot>, timeout: Span = .seconds(60)
   ) {
@@ -19,30 +26,153 @@ package struct WorkerTransform: BatchTransform {
     self.timeout = timeout
   }
 
+  /// All workers but the one that serves.
+  package var width: Int { max(1, pool.configuration.maxPythonWorkers - 1) }
+
   package func transform(
     _ batch: ColumnBatch, of source: SourceDefinition, with function: CodeReference
   ) async throws -> TransformedRows {
     let directory = definitions.current.projectDirectory
-    let path = function.file.hasPrefix("/") ? function.file : "\(directory)/\(function.file)"
-    var made = ColumnBatch(columns: [])
-    var faults: [Int: String] = [:]
-    var from = 0
-    while from < batch.count {
-      let to = min(from + Self.batchRows, batch.count)
-      let rows = to - from == batch.count ? batch : batch.gather(Array(from..<to))
-      let task = TransformTask(codePath: path, function: function.function, rows: rows)
-      let result = try await pool.run(.transform(task), timeout: timeout)
-      guard case .transformed(let part) = result.payload else {
-        throw PlatformError(.internalError, "a transform was answered with something else")
+    for _ in 0..<Self.attempts {
+      let code = try await known.version(of: function, in: directory)
+      let made = try await run(batch, function, code, in: directory, explain: false)
+      // What the workers imported is what the digest says only where it is the same before and after.
+      guard try await known.version(of: function, in: directory).digest == code.digest else {
+        continue
       }
-      guard from == 0 || part.rows.columns.map(\.name) == made.columns.map(\.name) else {
-        throw PlatformError(
-          .userCode, "\(function) answers other columns for some batches; always return the same")
-      }
-      for (row, error) in part.errors { faults[from + row] = error }
-      made.append(contentsOf: part.rows)
-      from = to
+      return TransformedRows(
+        columns: made.rows.columns, faults: made.errors, digest: code.digest)
     }
-    return TransformedRows(columns: made.columns, faults: faults)
+    throw PlatformError(
+      .conflict, "\(function) was changed again and again while it ran; send the events again",
+      retryable: true)
+  }
+
+  /// One part of a batch, with what a person wants to know of it: whole tracebacks and the time in the function.
+  package func explain(
+    _ batch: ColumnBatch, with function: CodeReference
+  ) async throws -> (rows: TransformOutcome, compute: Span) {
+    let directory = definitions.current.projectDirectory
+    let code = try await known.version(of: function, in: directory)
+    let result = try await pool.run(
+      .transform(task(batch, function, code, in: directory, explain: true)), timeout: timeout)
+    guard case .transformed(let outcome) = result.payload else { throw Self.foreign() }
+    return (outcome, result.compute)
+  }
+
+  /// The identity of the code as it is now.
+  func digest(of function: CodeReference) async throws -> String {
+    try await known.version(of: function, in: definitions.current.projectDirectory).digest
+  }
+
+  private func task(
+    _ rows: ColumnBatch, _ function: CodeReference, _ code: KnownCode.Version,
+    in directory: String, explain: Bool
+  ) -> TransformTask {
+    let path = function.file.hasPrefix("/") ? function.file : "\(directory)/\(function.file)"
+    return TransformTask(
+      codePath: path, function: function.function, rows: rows, requirements: code.requirements,
+      explain: explain)
+  }
+
+  private func run(
+    _ batch: ColumnBatch, _ function: CodeReference, _ code: KnownCode.Version,
+    in directory: String, explain: Bool
+  ) async throws -> TransformOutcome {
+    let share = (batch.count + width - 1) / width
+    let size = min(Self.batchRows, max(Self.leastRows, share))
+    var made = TransformOutcome(rows: ColumnBatch(columns: []), errors: [:], tracebacks: [:])
+    var from = 0
+    var done = 0
+    try await inOrder(
+      width: width * 2,
+      take: { () -> ColumnBatch? in
+        guard from < batch.count else { return nil }
+        let to = min(from + size, batch.count)
+        defer { from = to }
+        return to - from == batch.count ? batch : batch.gather(Array(from..<to))
+      },
+      work: { [pool, timeout] rows in
+        let task = self.task(rows, function, code, in: directory, explain: explain)
+        let result = try await pool.run(.transform(task), timeout: timeout)
+        guard case .transformed(let part) = result.payload else { throw Self.foreign() }
+        return (part, rows.count)
+      },
+      deliver: { (part: TransformOutcome, count: Int) in
+        try Self.check(part, like: made, of: function)
+        for (row, error) in part.errors { made.errors[done + row] = error }
+        made.rows.append(contentsOf: part.rows)
+        done += count
+      })
+    return made
+  }
+
+  private static func check(
+    _ part: TransformOutcome, like made: TransformOutcome, of function: CodeReference
+  ) throws {
+    guard made.rows.count == 0 || part.rows.columns.map(\.name) == made.rows.columns.map(\.name)
+    else {
+      throw PlatformError(
+        .userCode, "\(function) answers other columns for some batches; always return the same")
+    }
+  }
+
+  private static func foreign() -> PlatformError {
+    PlatformError(.internalError, "a transform was answered with something else")
+  }
+}
+
+/// The versions of code, read again only where a file has changed.
+final class KnownCode: Sendable {
+  struct Version: Sendable {
+    var digest: String
+    /// The text of the requirements file; empty without one.
+    var requirements: String
+  }
+
+  private struct Entry: Sendable {
+    var files: CodeFiles
+    var stamp: [String]
+    var version: Version
+  }
+
+  private struct Key: Hashable {
+    var function: CodeReference
+    var directory: String
+  }
+
+  private let entries = Mutex<[Key: Entry]>([:])
+
+  func version(of function: CodeReference, in directory: String) async throws -> Version {
+    let key = Key(function: function, directory: directory)
+    if let entry = entries.withLock({ $0[key] }), entry.files.stamp == entry.stamp {
+      return entry.version
+    }
+    let entry = try await offPool { try Self.read(function, in: directory) }
+    entries.withLock { entries in
+      // Functions of definitions that are gone need not be kept.
+      if entries.count >= Limits.codeFiles { entries.removeAll() }
+      entries[key] = entry
+    }
+    return entry.version
+  }
+
+  private static func read(_ function: CodeReference, in directory: String) throws -> Entry {
+    do {
+      let files = try CodeFiles(function, in: directory)
+      let stamp = files.stamp
+      let requirements = try files.requirements.map {
+        String(decoding: try Data(contentsOf: URL(fileURLWithPath: $0)), as: UTF8.self)
+      }
+      let version = Version(digest: try files.digest(), requirements: requirements ?? "")
+      return Entry(files: files, stamp: stamp, version: version)
+    } catch let error as PlatformError {
+      throw error
+    } catch {
+      throw PlatformError(
+        .failedPrecondition,
+        "a file of \(function) cannot be read; put it back, or change `transform` and apply",
+        cause: error)
+    }
   }
 }

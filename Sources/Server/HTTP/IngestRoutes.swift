@@ -30,6 +30,25 @@ struct IngestRoutes {
         within: timeout)
       return JSONResponse.ok(receipt.json)
     }
+    router.post("sources/:source/test-transform") { request, context in
+      let source = try context.name("source")
+      guard let rows = Int(request.query("rows") ?? "100") else {
+        throw PlatformError(.invalidArgument, "'rows' must be a number")
+      }
+      guard let name = request.query("name") else {
+        return JSONResponse.ok(
+          try await services.testTransform(source: source, rows: rows, file: nil).json)
+      }
+      let format = request.query("format")
+      try services.checkFile(source: source, name: name, format: format)
+      let path = services.spool.newPath()
+      try await services.spool.write(request.body, to: path)
+      defer { services.spool.remove(path) }
+      return JSONResponse.ok(
+        try await services.testTransform(
+          source: source, rows: rows, file: (path, name, format)
+        ).json)
+    }
     router.post("sources/:source/files") { request, context in
       let source = try context.name("source")
       let name = try request.requiredQuery("name")

@@ -174,7 +174,8 @@ package struct OpenLineageEvents: Sendable {
             .init("duplicates", .int(Int64(report.duplicates))),
             .init("quarantined", .int(Int64(report.quarantined))),
             .init("alreadyIngested", .bool(report.alreadyIngested)),
-          ]))
+          ] + (source.transform.map { [.init("transform", .string($0.description))] } ?? [])
+            + (report.transformDigest.map { [.init("transformDigest", .string($0))] } ?? [])))
     case .failed(let why):
       kind = .fail
       facets.append(error(why))

@@ -39,6 +39,7 @@ extension PlatformServices {
     let reached = graph.closure(of: root, direction).union([root])
     for source in snapshot.project.sources where reached.contains("source:\(source.name)") {
       graph.describe("source:\(source.name)", await events(of: source.name))
+      graph.describe("source:\(source.name)", await transformVersions(of: source.name))
     }
     do {
       return try graph.selection(of: root, direction)
@@ -54,6 +55,24 @@ extension PlatformServices {
       digests[code] = await CodeDigest.of(code, in: snapshot.projectDirectory)
     }
     return digests
+  }
+
+  /// Which code made the columns of which events, the newest first; nothing where no transform ran.
+  private func transformVersions(of source: String) async -> [LineageGraph.Attribute] {
+    struct Version: Decodable, Sendable {
+      var digest: String?
+      var since: Timestamp
+      var first: Int64
+    }
+    let versions = try? await warehouse.query(
+      "SELECT digest, created_at AS since, first_sequence AS \"first\" FROM transform_versions "
+        + "WHERE source = ? ORDER BY first_sequence DESC LIMIT 20", [.string(source)],
+      as: Version.self)
+    guard let versions, !versions.isEmpty else { return [] }
+    let text = versions.map { version in
+      "\(version.digest?.prefix(12) ?? "none") from event \(version.first) (\(version.since))"
+    }
+    return [.init("transformed_by", text.joined(separator: "; "))]
   }
 
   /// How many events there are and of when; nothing where the warehouse does not say.

@@ -78,7 +78,7 @@ private final class ProgressBox: Sendable {
 }
 
 /// The bytes of a file, a mebibyte at a time.
-private struct FileChunks: AsyncSequence, Sendable {
+struct FileChunks: AsyncSequence, Sendable {
   let path: String
 
   struct Iterator: AsyncIteratorProtocol {

@@ -425,6 +425,13 @@ package nonisolated struct Martlet_Worker_V1_Transform: Sendable {
   /// Clears the value of `rows`. Subsequent reads from it will return its default value.
   package mutating func clearRows() {self._rows = nil}
 
+  /// The text of a requirements file with a pin (name==version) for each distribution; where an
+  /// installed version is another one, the task is a fault of kind LIBRARY_MISSING.
+  package var requirements: String = String()
+
+  /// Asks for the whole traceback of every row for which the function raised.
+  package var explain: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -635,6 +642,9 @@ package nonisolated struct Martlet_Worker_V1_RowError: Sendable {
 
   /// The traceback's last line.
   package var message: String = String()
+
+  /// The whole traceback from the user's first frame on, where it was asked for.
+  package var traceback: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1517,7 +1527,7 @@ nonisolated extension Martlet_Worker_V1_Train: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Martlet_Worker_V1_Transform: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Transform"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}code_path\0\u{1}function\0\u{1}rows\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}code_path\0\u{1}function\0\u{1}rows\0\u{1}requirements\0\u{1}explain\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1528,6 +1538,8 @@ nonisolated extension Martlet_Worker_V1_Transform: SwiftProtobuf.Message, SwiftP
       case 1: try { try decoder.decodeSingularStringField(value: &self.codePath) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.function) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._rows) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.requirements) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.explain) }()
       default: break
       }
     }
@@ -1547,6 +1559,12 @@ nonisolated extension Martlet_Worker_V1_Transform: SwiftProtobuf.Message, SwiftP
     try { if let v = self._rows {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    if !self.requirements.isEmpty {
+      try visitor.visitSingularStringField(value: self.requirements, fieldNumber: 4)
+    }
+    if self.explain != false {
+      try visitor.visitSingularBoolField(value: self.explain, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1554,6 +1572,8 @@ nonisolated extension Martlet_Worker_V1_Transform: SwiftProtobuf.Message, SwiftP
     if lhs.codePath != rhs.codePath {return false}
     if lhs.function != rhs.function {return false}
     if lhs._rows != rhs._rows {return false}
+    if lhs.requirements != rhs.requirements {return false}
+    if lhs.explain != rhs.explain {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1899,7 +1919,7 @@ nonisolated extension Martlet_Worker_V1_Transformed: SwiftProtobuf.Message, Swif
 
 nonisolated extension Martlet_Worker_V1_RowError: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RowError"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}row\0\u{1}message\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}row\0\u{1}message\0\u{1}traceback\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1909,6 +1929,7 @@ nonisolated extension Martlet_Worker_V1_RowError: SwiftProtobuf.Message, SwiftPr
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.row) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.message) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.traceback) }()
       default: break
       }
     }
@@ -1921,12 +1942,16 @@ nonisolated extension Martlet_Worker_V1_RowError: SwiftProtobuf.Message, SwiftPr
     if !self.message.isEmpty {
       try visitor.visitSingularStringField(value: self.message, fieldNumber: 2)
     }
+    if !self.traceback.isEmpty {
+      try visitor.visitSingularStringField(value: self.traceback, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Martlet_Worker_V1_RowError, rhs: Martlet_Worker_V1_RowError) -> Bool {
     if lhs.row != rhs.row {return false}
     if lhs.message != rhs.message {return false}
+    if lhs.traceback != rhs.traceback {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
