@@ -96,31 +96,6 @@ extension WholeProgram {
       }
     }
 
-    @Test("a process waits for what another process of the group applies")
-    func elsewhere() async throws {
-      try await RedisProcess.with { redis in
-        try await MockKafkaProcess.with(topics: ["orders": 1]) { cluster in
-          try await OrderStream.withPlatform(cluster, redis: redis.port, push: "produce") { first in
-            _ = try await first.rest.post(Self.path, lines(0..<1))
-            try await OrderStream.withPlatform(cluster, redis: redis.port, push: "produce") {
-              second in
-              // One partition: one of the two reads it, and a push to either is read by both.
-              for (number, platform) in [second, first, second].enumerated() {
-                let answer = try await platform.rest.post(
-                  Self.path, OrderStream.order(7 * (number + 1)))
-                #expect(answer.status == 200, "\(answer)")
-                for reader in [first, second] {
-                  let online = try await reader.rest.online(
-                    ["activity.orders_7d"], #"{"customer_id": 0}"#)
-                  #expect(online == [.int(Int64(number + 2))])
-                }
-              }
-            }
-          }
-        }
-      }
-    }
-
     @Test("what cannot be produced is refused with what to do")
     func refused() async throws {
       let yaml = OrderStream.definitions(push: "produce")

@@ -59,39 +59,6 @@ extension WholeProgram {
       }
     }
 
-    @Test("two processes with a warehouse each share a group and Redis through two rebalances")
-    func twoProcesses() async throws {
-      try await RedisProcess.with { redis in
-        try await MockKafkaProcess.with(topics: ["orders": 8]) { cluster in
-          let producer = try OrderProducer(cluster)
-          try await OrderStream.withPlatform(cluster, redis: redis.port) { first in
-            try await producer.produce(800)
-            try await arrived([first], 800, "one process")
-            try await OrderStream.withPlatform(cluster, redis: redis.port) { second in
-              try await waitUntil("the second process stores orders", within: .seconds(60)) {
-                try await producer.produce(100)
-                return try await second.rest.stored() > 0
-              }
-              try await arrived([first, second], producer.produced, "two processes")
-              // The second has all partitions, those of the first among them.
-              #expect(try await first.stop() == 0)
-              try await producer.produce(700)
-              try await first.start()
-              try await waitUntil("the first process stores orders again", within: .seconds(60)) {
-                let before = try await first.rest.stored()
-                try await producer.produce(100)
-                try await arrived([first, second], producer.produced, "both again")
-                return try await first.rest.stored() > before
-              }
-              await producer.close()
-              #expect(
-                try await OrderStream.faults([first, second], produced: producer.produced) == [])
-            }
-          }
-        }
-      }
-    }
-
     @Test(
       "a Redis that is killed in mid-stream and comes back loses nothing and counts nothing twice")
     func redisLost() async throws {
