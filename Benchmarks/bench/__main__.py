@@ -13,15 +13,9 @@ from bench.plan import Measure, Plan
 from bench.report import Row, say
 
 MEASURES = [
-    Measure(
-        "start", ["start", "idle_memory"], lifecycle.start, "time to ready, idle memory"
-    ),
-    Measure(
-        "ingest_parquet", ["ingest_parquet"], ingest.ingest_parquet, "a file of events"
-    ),
-    Measure(
-        "push_batch100", ["push_batch100"], ingest.push_batch100, "pushes of 100 events"
-    ),
+    Measure("start", ["start", "idle_memory"], lifecycle.start, "time to ready, idle memory"),
+    Measure("ingest_parquet", ["ingest_parquet"], ingest.ingest_parquet, "a file of events"),
+    Measure("push_batch100", ["push_batch100"], ingest.push_batch100, "pushes of 100 events"),
     Measure(
         "push_single_64",
         ["push_single_64"],
@@ -79,13 +73,9 @@ def arguments() -> argparse.Namespace:
         metavar="NAME",
         help="a measure or row; repeatable",
     )
-    parser.add_argument(
-        "--scale", type=float, default=1.0, help="share of the full size"
-    )
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full size")
     parser.add_argument("--list", action="store_true", help="list the measures and end")
-    parser.add_argument(
-        "--keep", action="store_true", help="keep the data and the logs"
-    )
+    parser.add_argument("--keep", action="store_true", help="keep the data and the logs")
     options = parser.parse_args()
     known = {name for measure in MEASURES for name in [measure.name, *measure.rows]}
     if unknown := set(options.only) - known:

@@ -82,9 +82,7 @@ def job(number: int, sql: str, parameters: list[object]) -> bytes:
     return json.dumps(text | {"response_key": ANSWERS.decode()}).encode()
 
 
-def through_queue(
-    redis: Redis, queue: bytes, jobs: list[bytes]
-) -> tuple[float, list[bytes]]:
+def through_queue(redis: Redis, queue: bytes, jobs: list[bytes]) -> tuple[float, list[bytes]]:
     """Jobs per second from the first one sent to the last answer, and the answers."""
     begin = time.perf_counter()
     answers: list[bytes] = []
@@ -96,9 +94,7 @@ def through_queue(
             sent = min(sent + BATCH, len(jobs))
         first = redis.ask(b"BLPOP", ANSWERS, b"30")
         if not isinstance(first, list):
-            raise BenchError(
-                f"no answer within 30 s; {len(answers)} of {len(jobs)} came"
-            )
+            raise BenchError(f"no answer within 30 s; {len(answers)} of {len(jobs)} came")
         more = redis.ask(b"LPOP", ANSWERS, b"1000")
         answers += [first[1], *(more if isinstance(more, list) else [])]
     return len(jobs) / (time.perf_counter() - begin), answers
@@ -159,9 +155,7 @@ def database_service(plan: Plan) -> Iterator[Row]:
             )
 
 
-def raw(
-    path: str, count: int, insert: str, select: str, keys: list[int]
-) -> tuple[float, float]:
+def raw(path: str, count: int, insert: str, select: str, keys: list[int]) -> tuple[float, float]:
     """Writes and reads per second of DuckDB in this process, the file on the same disk."""
     with duckdb.connect(path) as connection:
         connection.execute("CREATE TABLE points (k BIGINT, v DOUBLE)")

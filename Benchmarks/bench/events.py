@@ -89,9 +89,7 @@ def write_events(path: Path, count: int, seed: int = 1, end: int | None = None) 
     span = DAYS * DAY - count
     first = (end_of_time() if end is None else end) - DAYS * DAY
     times = numpy.sort(random.integers(0, span, count)) + numpy.arange(count) + first
-    fields = [("k", pyarrow.int64()), ("ts", TIME)] + [
-        (name, pyarrow.float64()) for name in NAMES
-    ]
+    fields = [("k", pyarrow.int64()), ("ts", TIME)] + [(name, pyarrow.float64()) for name in NAMES]
     schema = pyarrow.schema(fields)
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, count, ROWS_AT_ONCE):
@@ -102,9 +100,7 @@ def write_events(path: Path, count: int, seed: int = 1, end: int | None = None) 
             ]
             for _ in NAMES:
                 columns.append(pyarrow.array(random.normal(100, 20, rows).round(2)))
-            writer.write_table(
-                pyarrow.table(columns, schema=schema), row_group_size=ROW_GROUP
-            )
+            writer.write_table(pyarrow.table(columns, schema=schema), row_group_size=ROW_GROUP)
 
 
 def write_spine(path: Path, count: int, end: int, seed: int = 2) -> None:

@@ -59,9 +59,7 @@ class Answer:
         return min(self.seconds)
 
     def note(self) -> str:
-        return (
-            "runs of " + ", ".join(f"{seconds:.2f}" for seconds in self.seconds) + " s"
-        )
+        return "runs of " + ", ".join(f"{seconds:.2f}" for seconds in self.seconds) + " s"
 
 
 def read(server: Server, name: str, features: list[str], spine: Path) -> Answer:
@@ -101,19 +99,13 @@ def compare(
     return peers.differences(ours, theirs, features, tolerances)
 
 
-def latest_rows(
-    answer: Answer, database: Path, file: Path, spine: Path
-) -> Iterator[Row]:
+def latest_rows(answer: Answer, database: Path, file: Path, spine: Path) -> Iterator[Row]:
     say("DuckDB: ASOF join")
     output = database.parent / "asof.parquet"
     with peers.connect(database) as connection:
-        runs = [
-            peers.join_latest(connection, "readings", spine, output) for _ in range(2)
-        ]
+        runs = [peers.join_latest(connection, "readings", spine, output) for _ in range(2)]
     peer = min(runs, key=lambda taken: taken.seconds)
-    wrong = compare(
-        answer, events.LATEST_FEATURES, output, events.NAMES, [0.0] * len(events.NAMES)
-    )
+    wrong = compare(answer, events.LATEST_FEATURES, output, events.NAMES, [0.0] * len(events.NAMES))
     with peers.connect(":memory:") as connection:
         from_file = peers.join_latest(connection, f"'{file}'", spine, output)
     yield Row(

@@ -39,8 +39,7 @@ def ingest_parquet(plan: Plan) -> Iterator[Row]:
     say(f"writing {count:,} events ({file.name})")
     events.write_events(file, count)
     raw = count / min(
-        peers.insert_events(folder / f"raw{attempt}.duckdb", file)
-        for attempt in range(2)
+        peers.insert_events(folder / f"raw{attempt}.duckdb", file) for attempt in range(2)
     )
     best, facts = 0.0, {}
     wrong = ""
@@ -107,16 +106,12 @@ def push_row(plan: Plan, name: str, rows: int, connections: int, target: float) 
         server.apply()
 
         def push(path: str, requests: int, run: str) -> load.Pushed:
-            return load.push(
-                server, path, requests, rows, connections, run, events.KEYS
-            )
+            return load.push(server, path, requests, rows, connections, run, events.KEYS)
 
         say(f"{name}: pushes and echoes of the same bodies, in turns")
         rehearsals = [push(place, 20 * connections, "r") for place in (ECHO, path)]
         rates = [rehearsal.events_per_second / rows for rehearsal in rehearsals]
-        requests = [
-            int(max(rate * plan.seconds(3), 20 * connections)) for rate in rates
-        ]
+        requests = [int(max(rate * plan.seconds(3), 20 * connections)) for rate in rates]
         raws, runs = [], []
         used = 0.0
         for attempt in range(ATTEMPTS):
@@ -136,7 +131,9 @@ def push_row(plan: Plan, name: str, rows: int, connections: int, target: float) 
     if not acknowledged <= stored <= possible:
         wrong = f"{acknowledged:,} events acknowledged, {stored:,} stored"
     elif rejected:
-        wrong = f"{rejected:,} requests refused: {next(one.complaint for one in pushed if one.refused)}"
+        wrong = (
+            f"{rejected:,} requests refused: {next(one.complaint for one in pushed if one.refused)}"
+        )
     elif not run.acknowledged:
         wrong = "nothing was acknowledged"
     batch = f"batches of {rows}" if rows > 1 else "single events"

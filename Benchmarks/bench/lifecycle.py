@@ -94,9 +94,7 @@ def restore(plan: Plan) -> Iterator[Row]:
 
 
 def answers(server: Server, expected: dict[int, list[float]]) -> list[dict]:
-    return server.online(
-        events.LATEST_FEATURES, [{"k": key} for key in sorted(expected)]
-    )
+    return server.online(events.LATEST_FEATURES, [{"k": key} for key in sorted(expected)])
 
 
 def restarted(

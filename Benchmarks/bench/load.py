@@ -72,19 +72,13 @@ def run(arguments: list[str], **variables: str) -> tuple[str, str]:
         )
     except FileNotFoundError:
         package = {"h2load": "nghttp2-client"}.get(arguments[0], arguments[0])
-        raise BenchError(
-            f"{arguments[0]} is missing; install the package {package}"
-        ) from None
+        raise BenchError(f"{arguments[0]} is missing; install the package {package}") from None
     if ended.returncode:
-        raise BenchError(
-            f"{arguments[0]} failed: {(ended.stderr or ended.stdout).strip()[-400:]}"
-        )
+        raise BenchError(f"{arguments[0]} failed: {(ended.stderr or ended.stdout).strip()[-400:]}")
     return ended.stdout, ended.stderr
 
 
-def wrk(
-    server: Server, script: str, connections: int, seconds: float, **variables: str
-):
+def wrk(server: Server, script: str, connections: int, seconds: float, **variables: str):
     """The JSON line that the script prints at the end, and what it complained about."""
     output, complaint = run(
         [
@@ -104,9 +98,7 @@ def wrk(
     return json.loads(lines[-1]), complaint.strip()
 
 
-def ask(
-    server: Server, path: str, body: str, keys: int, connections: int, seconds: float
-) -> Load:
+def ask(server: Server, path: str, body: str, keys: int, connections: int, seconds: float) -> Load:
     """Posts `body`, with KEY replaced by random keys, for `seconds`."""
     said, _ = wrk(
         server,
@@ -118,9 +110,7 @@ def ask(
         ASK_KEYS=str(keys),
     )
     if said["errors"]:
-        raise BenchError(
-            f"{said['errors']} of {said['requests']} requests to {path} failed"
-        )
+        raise BenchError(f"{said['errors']} of {said['requests']} requests to {path} failed")
     return Load(
         said["requests"] / said["seconds"],
         said["p50_us"] / 1000,
@@ -172,9 +162,7 @@ def call(
     """Calls a gRPC method with one prepared message, one call under way on each connection."""
     body = server.folder / "message"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
-    rehearsal = _h2load(
-        server, method, body, answer_bytes, connections, 200 * connections
-    )
+    rehearsal = _h2load(server, method, body, answer_bytes, connections, 200 * connections)
     return _h2load(
         server,
         method,

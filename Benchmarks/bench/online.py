@@ -153,19 +153,13 @@ def online_grpc(plan: Plan) -> Iterator[Row]:
         request = wire.GetOnlineRequest(features=events.LATEST_FEATURES)
         request.entities.add().values["k"].int64_value = key
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-            answer = channel.unary_unary(GET_ONLINE)(
-                request.SerializeToString(), timeout=10
-            )
+            answer = channel.unary_unary(GET_ONLINE)(request.SerializeToString(), timeout=10)
             health = channel.unary_unary(CHECK)(b"", timeout=10)
         values = [
             cell.value.double_value
             for cell in wire.GetOnlineResponse.FromString(answer).rows[0].values
         ]
-        wrong = (
-            ""
-            if values == expected[key]
-            else f"{key} reads {values}, expected {expected[key]}"
-        )
+        wrong = "" if values == expected[key] else f"{key} reads {values}, expected {expected[key]}"
         seconds = plan.seconds(3)
         message = request.SerializeToString()
         say("online_grpc: 16 connections")
@@ -232,9 +226,7 @@ def predict(plan: Plan) -> Iterator[Row]:
         path = "/api/v1/models/churn/predict"
         answer = server.post(path, {"rows": [{"customer_id": 7}]})
         value = answer["predictions"][0]["value"]
-        wrong = (
-            "" if isinstance(value, float) and 0 <= value <= 1 else f"predicts {value}"
-        )
+        wrong = "" if isinstance(value, float) and 0 <= value <= 1 else f"predicts {value}"
         rows = rest_rows(
             plan,
             server,

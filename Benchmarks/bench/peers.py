@@ -41,9 +41,7 @@ def insert_events(database: Path, file: Path) -> float:
     """Seconds of `INSERT … SELECT` of a Parquet file into a table of a database file, made durable."""
     with connect(database) as connection:
         columns = ", ".join(f"{name} DOUBLE" for name in NAMES)
-        connection.execute(
-            f"CREATE TABLE readings (k BIGINT, ts TIMESTAMPTZ, {columns})"
-        )
+        connection.execute(f"CREATE TABLE readings (k BIGINT, ts TIMESTAMPTZ, {columns})")
         return timed(connection, f"INSERT INTO readings SELECT * FROM '{file}'").seconds
 
 
@@ -101,9 +99,7 @@ def join_windows(
         cell = "e.k" if column == "*" else f"e.{column}"
         value = f"{functions.get(aggregate, aggregate)}({cell}) FILTER (e.ts >= s.{name}_from)"
         features.append(
-            f"coalesce({value}, 0) AS {name}"
-            if aggregate == "sum"
-            else f"{value} AS {name}"
+            f"coalesce({value}, 0) AS {name}" if aggregate == "sum" else f"{value} AS {name}"
         )
     longest = max(WINDOWS, key=lambda window: window[4])[0]
     return timed(
@@ -114,9 +110,7 @@ def join_windows(
     )
 
 
-def columns_in_order(
-    file: Path, names: list[str], order: str | None = None
-) -> numpy.ndarray:
+def columns_in_order(file: Path, names: list[str], order: str | None = None) -> numpy.ndarray:
     """Columns of a Parquet file as doubles, null as NaN, sorted by the column `order`."""
     table = parquet.read_table(file)
     if order:

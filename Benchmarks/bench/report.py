@@ -46,11 +46,7 @@ class Row:
             return False
         if self.target is None:
             return None
-        return (
-            self.ours >= self.target
-            if self.more_is_better
-            else self.ours <= self.target
-        )
+        return self.ours >= self.target if self.more_is_better else self.ours <= self.target
 
     @property
     def verdict(self) -> str:
@@ -117,9 +113,7 @@ def machine(root: Path) -> dict[str, object]:
     }
 
 
-def write(
-    path: Path, facts: dict[str, object], rows: list[Row], errors: dict[str, str]
-) -> None:
+def write(path: Path, facts: dict[str, object], rows: list[Row], errors: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     document = facts | {"rows": [row.as_json() for row in rows], "errors": errors}
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -99,9 +99,7 @@ class Server:
                 if self.process.poll() is not None:
                     raise BenchError(f"`martlet up` ended at once:\n{self.log_tail()}")
                 if time.perf_counter() - begin > READY_SECONDS:
-                    raise BenchError(
-                        f"not ready after {READY_SECONDS} s:\n{self.log_tail()}"
-                    )
+                    raise BenchError(f"not ready after {READY_SECONDS} s:\n{self.log_tail()}")
                 time.sleep(0.002)
         except BaseException:
             self.stop()
@@ -128,9 +126,7 @@ class Server:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise BenchError(
-                f"the platform did not stop within {STOP_SECONDS} s"
-            ) from None
+            raise BenchError(f"the platform did not stop within {STOP_SECONDS} s") from None
 
     def log_tail(self, lines: int = 15) -> str:
         text = (self.folder / "log").read_text(errors="replace")
@@ -143,9 +139,7 @@ class Server:
         body: bytes | IO[bytes] | None = None,
         timeout: float = 600,
     ) -> tuple[int, bytes]:
-        connection = HTTPConnection(
-            "127.0.0.1", self.http_port, timeout, blocksize=1 << 20
-        )
+        connection = HTTPConnection("127.0.0.1", self.http_port, timeout, blocksize=1 << 20)
         headers = {"Content-Type": "application/json"}
         if body is not None and not isinstance(body, bytes):
             headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
@@ -156,14 +150,10 @@ class Server:
         finally:
             connection.close()
 
-    def bytes_of(
-        self, method: str, path: str, body: bytes | IO[bytes] | None = None
-    ) -> bytes:
+    def bytes_of(self, method: str, path: str, body: bytes | IO[bytes] | None = None) -> bytes:
         status, answer = self.request(method, path, body)
         if status >= 300:
-            raise BenchError(
-                f"{method} {path}: {status} {answer[:400].decode(errors='replace')}"
-            )
+            raise BenchError(f"{method} {path}: {status} {answer[:400].decode(errors='replace')}")
         return answer
 
     def post(self, path: str, body: object) -> dict:
@@ -185,9 +175,7 @@ class Server:
     def upload(self, source: str, file: Path) -> dict:
         query = urlencode({"name": file.name})
         with file.open("rb") as body:
-            answer = self.bytes_of(
-                "POST", f"/api/v1/sources/{source}/files?{query}", body
-            )
+            answer = self.bytes_of("POST", f"/api/v1/sources/{source}/files?{query}", body)
         # With a progress report the answer is the last of several lines.
         return json.loads(answer.decode().strip().splitlines()[-1])
 
@@ -208,9 +196,7 @@ class Server:
             check=False,
         )
         if ended.returncode:
-            raise BenchError(
-                f"martlet {' '.join(arguments)}: {ended.stderr.strip()[-400:]}"
-            )
+            raise BenchError(f"martlet {' '.join(arguments)}: {ended.stderr.strip()[-400:]}")
         return ended.stdout
 
 

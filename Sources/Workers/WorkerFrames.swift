@@ -142,7 +142,8 @@ extension WorkerResult {
           tracebacks: Dictionary(
             transformed.rowErrors.filter { !$0.traceback.isEmpty }.map {
               (Int($0.row), $0.traceback)
-            }) { first, _ in first }))
+            }
+          ) { first, _ in first }))
     default:
       throw PlatformError(.internalError, "worker \(answer.worker) answered another kind of task")
     }

@@ -34,7 +34,8 @@ struct Martlet: AsyncParsableCommand {
       CommandGroup(
         name: "Data",
         subcommands: [
-          IngestCommand.self, PushCommand.self, TestTransform.self, QuarantineCommand.self, FeaturesCommand.self,
+          IngestCommand.self, PushCommand.self, TestTransform.self, QuarantineCommand.self,
+          FeaturesCommand.self,
           SQLCommand.self, EraseCommand.self, SimulateCommand.self,
         ]),
       CommandGroup(

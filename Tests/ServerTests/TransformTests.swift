@@ -86,7 +86,8 @@ extension WholeProgram {
     func quarantine() async throws {
       try await Self.with { platform in
         let pushed = try await platform.rest.push(
-          "orders", [Self.order("a", 1), Self.order("b", -2), Self.order("c", 3)].joined(separator: "\n"))
+          "orders",
+          [Self.order("a", 1), Self.order("b", -2), Self.order("c", 3)].joined(separator: "\n"))
         #expect(pushed.status == 200, "\(pushed)")
         let kept = try await platform.rest.rows("SELECT kind, reason FROM quarantine")
         #expect(kept.count == 1)
@@ -118,7 +119,8 @@ extension WholeProgram {
         try await platform.start()
         _ = try await platform.rest.push("orders", Self.order("d", 1))
         let versions = try await platform.rest.rows(
-          "SELECT transform, digest, first_sequence FROM transform_versions ORDER BY first_sequence")
+          "SELECT transform, digest, first_sequence FROM transform_versions ORDER BY first_sequence"
+        )
         #expect(versions.map { $0[0] } == [.string("clean.py:enrich"), .string("clean.py:enrich")])
         #expect(versions.map { $0[2] } == [.int(1), .int(3)])
         #expect(versions.first?[1] != versions.last?[1])

@@ -37,7 +37,9 @@ struct CodeFiles: Sendable {
         decoding: try Data(contentsOf: URL(fileURLWithPath: file.path)), as: UTF8.self)
       for name in PythonImports(text, of: file.name).candidates where seen.insert(name).inserted {
         let path = "\(folder)/\(name)"
-        if FileManager.default.fileExists(atPath: path) { found.append(File(name: name, path: path)) }
+        if FileManager.default.fileExists(atPath: path) {
+          found.append(File(name: name, path: path))
+        }
       }
       guard found.count <= Limits.codeFiles else {
         throw PlatformError(
