@@ -16,35 +16,16 @@ MEASURES = [
     Measure("start", ["start", "idle_memory"], lifecycle.start, "time to ready, idle memory"),
     Measure("ingest_parquet", ["ingest_parquet"], ingest.ingest_parquet, "a file of events"),
     Measure("push_batch100", ["push_batch100"], ingest.push_batch100, "pushes of 100 events"),
+    Measure("push_single_64", ["push_single_64"], ingest.push_single_64, "pushes of one event"),
     Measure(
-        "push_single_64",
-        ["push_single_64"],
-        ingest.push_single_64,
-        "pushes of one event",
+        "online_rest", ["online_rest", "online_rest_p50"], online.online_rest, "online read, REST"
     ),
     Measure(
-        "online_rest",
-        ["online_rest", "online_rest_p50"],
-        online.online_rest,
-        "online read, REST",
+        "online_grpc", ["online_grpc", "online_grpc_p50"], online.online_grpc, "online read, gRPC"
     ),
+    Measure("predict", ["predict", "predict_p50"], online.predict, "prediction by entity key"),
     Measure(
-        "online_grpc",
-        ["online_grpc", "online_grpc_p50"],
-        online.online_grpc,
-        "online read, gRPC",
-    ),
-    Measure(
-        "predict",
-        ["predict", "predict_p50"],
-        online.predict,
-        "prediction by entity key",
-    ),
-    Measure(
-        "history",
-        ["history_latest", "history_window"],
-        history.history,
-        "point-in-time joins",
+        "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
     ),
     Measure(
         "database_service",
@@ -67,11 +48,7 @@ def arguments() -> argparse.Namespace:
         description="Measures .build/release/martlet beside the raw limits of this machine.",
     )
     parser.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a measure or row; repeatable",
+        "--only", action="append", default=[], metavar="NAME", help="a measure or row; repeatable"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full size")
     parser.add_argument("--list", action="store_true", help="list the measures and end")
@@ -120,11 +97,7 @@ def main() -> int:
     errors: dict[str, str] = {}
     scratch = Path(tempfile.mkdtemp(prefix="martlet-bench-"))
     try:
-        take(
-            Plan(root, scratch, options.scale, set(options.only), options.keep),
-            rows,
-            errors,
-        )
+        take(Plan(root, scratch, options.scale, set(options.only), options.keep), rows, errors)
     finally:
         if options.keep:
             say(f"data and logs are in {scratch}")

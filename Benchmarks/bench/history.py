@@ -87,11 +87,7 @@ def read(server: Server, name: str, features: list[str], spine: Path) -> Answer:
 
 
 def compare(
-    answer: Answer,
-    features: list[str],
-    peer: Path,
-    names: list[str],
-    tolerances: list[float],
+    answer: Answer, features: list[str], peer: Path, names: list[str], tolerances: list[float]
 ) -> str:
     """Every row of our answer, which is in the spine's order, against every row of the peer's."""
     ours = peers.columns_in_order(answer.file, features)
@@ -119,10 +115,7 @@ def latest_rows(answer: Answer, database: Path, file: Path, spine: Path) -> Iter
         more_is_better=False,
         wrong=wrong,
         note=f"{answer.note()}; DuckDB's ASOF join from the Parquet file {from_file.seconds:.2f} s",
-        details={
-            "runs": answer.seconds,
-            "asof_from_parquet_seconds": from_file.seconds,
-        },
+        details={"runs": answer.seconds, "asof_from_parquet_seconds": from_file.seconds},
     )
     yield memory_row("history_latest_memory", answer, peer)
 

@@ -101,13 +101,7 @@ def wrk(server: Server, script: str, connections: int, seconds: float, **variabl
 def ask(server: Server, path: str, body: str, keys: int, connections: int, seconds: float) -> Load:
     """Posts `body`, with KEY replaced by random keys, for `seconds`."""
     said, _ = wrk(
-        server,
-        "ask.lua",
-        connections,
-        seconds,
-        ASK_PATH=path,
-        ASK_BODY=body,
-        ASK_KEYS=str(keys),
+        server, "ask.lua", connections, seconds, ASK_PATH=path, ASK_BODY=body, ASK_KEYS=str(keys)
     )
     if said["errors"]:
         raise BenchError(f"{said['errors']} of {said['requests']} requests to {path} failed")
@@ -120,13 +114,7 @@ def ask(server: Server, path: str, body: str, keys: int, connections: int, secon
 
 
 def push(
-    server: Server,
-    path: str,
-    requests: int,
-    rows: int,
-    connections: int,
-    name: str,
-    keys: int,
+    server: Server, path: str, requests: int, rows: int, connections: int, name: str, keys: int
 ) -> Pushed:
     """Pushes exactly `requests` requests of `rows` new events each, unless time runs out."""
     said, complaint = wrk(
@@ -152,34 +140,19 @@ def push(
 
 
 def call(
-    server: Server,
-    method: str,
-    message: bytes,
-    answer_bytes: int,
-    connections: int,
-    seconds: float,
+    server: Server, method: str, message: bytes, answer_bytes: int, connections: int, seconds: float
 ) -> Load:
     """Calls a gRPC method with one prepared message, one call under way on each connection."""
     body = server.folder / "message"
     body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
     rehearsal = _h2load(server, method, body, answer_bytes, connections, 200 * connections)
     return _h2load(
-        server,
-        method,
-        body,
-        answer_bytes,
-        connections,
-        int(rehearsal.per_second * seconds),
+        server, method, body, answer_bytes, connections, int(rehearsal.per_second * seconds)
     )
 
 
 def _h2load(
-    server: Server,
-    method: str,
-    body: Path,
-    answer_bytes: int,
-    connections: int,
-    count: int,
+    server: Server, method: str, body: Path, answer_bytes: int, connections: int, count: int
 ) -> Load:
     log = server.folder / "h2load.log"
     log.unlink(missing_ok=True)

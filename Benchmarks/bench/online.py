@@ -57,16 +57,7 @@ def online_rest(plan: Plan) -> Iterator[Row]:
             "",
         )
         yield from rest_rows(
-            plan,
-            server,
-            "online_rest",
-            ONLINE,
-            body,
-            events.KEYS,
-            with_server,
-            wrong,
-            18_000,
-            0.3,
+            plan, server, "online_rest", ONLINE, body, events.KEYS, with_server, wrong, 18_000, 0.3
         )
     finally:
         server.stop()
@@ -209,14 +200,7 @@ def predict(plan: Plan) -> Iterator[Row]:
         say(f"simulating a shop of {customers} customers")
         said = json.loads(
             server.command(
-                "simulate",
-                "--days",
-                "60",
-                "--customers",
-                str(customers),
-                "--bad",
-                "0",
-                "--json",
+                "simulate", "--days", "60", "--customers", str(customers), "--bad", "0", "--json"
             )
         )
         begin = time.perf_counter()

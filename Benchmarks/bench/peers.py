@@ -120,10 +120,7 @@ def columns_in_order(file: Path, names: list[str], order: str | None = None) -> 
 
 
 def differences(
-    ours: numpy.ndarray,
-    theirs: numpy.ndarray,
-    names: list[str],
-    tolerances: list[float],
+    ours: numpy.ndarray, theirs: numpy.ndarray, names: list[str], tolerances: list[float]
 ) -> str:
     """The first place where two answers differ, as a sentence; empty where they agree."""
     if ours.shape != theirs.shape:

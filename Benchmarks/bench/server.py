@@ -133,11 +133,7 @@ class Server:
         return "\n".join(text.splitlines()[-lines:])
 
     def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | IO[bytes] | None = None,
-        timeout: float = 600,
+        self, method: str, path: str, body: bytes | IO[bytes] | None = None, timeout: float = 600
     ) -> tuple[int, bytes]:
         connection = HTTPConnection("127.0.0.1", self.http_port, timeout, blocksize=1 << 20)
         headers = {"Content-Type": "application/json"}
