@@ -127,6 +127,15 @@ package struct World: Sendable, Equatable {
   }
 }
 
+extension World.Course: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .shuffled(let seed): "shuffled by \(seed)"
+    case .stream(let again): "in order, deliveries \(again.sorted()) again"
+    }
+  }
+}
+
 extension World: CustomStringConvertible {
   /// Everything there is to know for playing it by hand.
   package var description: String {
