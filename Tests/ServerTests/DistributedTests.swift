@@ -7,50 +7,6 @@ import Testing
 extension WholeProgram {
   /// The same platform on Redis and with Kafka: real processes, killed and started again.
   @Suite struct DistributedTests {
-    /// A `redis-server` that chose its port by its own rules is not to be had: a free one is asked for and passed on.
-    private static func withRedis(
-      _ body: (Int) async throws -> Void
-    ) async throws {
-      let folder = try TemporaryFolder()
-      defer { folder.remove() }
-      let port = try freePort()
-      let server = try ChildProgram(
-        "redis-server", ["--port", "\(port)", "--bind", "127.0.0.1", "--save", ""],
-        environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"],
-        directory: folder.path, output: "\(folder.path)/log", errors: "\(folder.path)/log")
-      let result: Result<Void, any Error>
-      do {
-        try await waitUntil("redis-server was ready") {
-          folder.text("log").contains("Ready to accept connections")
-        }
-        result = .success(try await body(port))
-      } catch {
-        result = .failure(error)
-      }
-      try await server.destroy()
-      try result.get()
-    }
-
-    private static func freePort() throws -> Int {
-      let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-      defer { close(handle) }
-      var address = sockaddr_in()
-      address.sin_family = sa_family_t(AF_INET)
-      address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-      var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-      let port = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address -> Int? in
-          guard bind(handle, address, size) == 0, getsockname(handle, address, &size) == 0 else {
-            return nil
-          }
-          return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-            Int(in_port_t(bigEndian: $0.pointee.sin_port))
-          }
-        }
-      }
-      return try #require(port)
-    }
-
     private static func counts(_ platform: PlatformProcess) async throws -> [String] {
       try await (1...5).asyncMap { customer in
         let got = try await platform.martlet(
@@ -61,7 +17,8 @@ extension WholeProgram {
 
     @Test("online state on Redis survives a kill, and no event counts twice")
     func redis() async throws {
-      try await Self.withRedis { port in
+      try await RedisProcess.with { redis in
+        let port = redis.port
         let environment = [
           "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(port)",
         ]
