@@ -69,7 +69,7 @@ class Redis:
 
     def keys(self, view: str, count: int) -> list[str]:
         """Some keys of a view."""
-        found = self.command("--scan", "--pattern", f"*:{view}@*", "--count", "1000").splitlines()
+        found = self.command("--scan", "--pattern", f"*:{view}@*").splitlines()
         if not found:
             raise BenchError(f"Redis has no keys of view {view}")
         return found[:count]

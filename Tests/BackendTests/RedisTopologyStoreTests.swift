@@ -5,13 +5,13 @@ import Testing
 
 /// The store on a Cluster of three masters, and behind a Sentinel.
 @Suite struct RedisTopologyStoreTests {
-  /// Three masters that share all slots.
+  /// Three masters that share all slots, each with some replicas.
   private func withCluster(
-    _ body: ([RedisServer], RedisOnlineStore) async throws -> Void
+    replicas: Int = 0, _ body: ([RedisServer], RedisOnlineStore) async throws -> Void
   )
     async throws
   {
-    let servers = try (0..<3).map { _ in
+    let servers = try (0..<(3 + 3 * replicas)).map { _ in
       try RedisServer([
         "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port",
         "\(freePort())", "--cluster-node-timeout", "2000",
@@ -19,9 +19,11 @@ import Testing
     }
     try await RedisServer.ending(servers) {
       for server in servers { try await server.start() }
-      _ = try await servers[0].cli(
-        "--cluster", "create", servers[0].address.description, servers[1].address.description,
-        servers[2].address.description, "--cluster-yes")
+      let created = try await RedisServer.cli(
+        port: servers[0].port,
+        ["--cluster", "create"] + servers.map(\.address.description)
+          + ["--cluster-replicas", "\(replicas)", "--cluster-yes"])
+      #expect(created.contains("All 16384 slots covered"), "\(created)")
       for server in servers {
         try await waitUntil("the cluster was formed") {
           try await server.cli("CLUSTER", "INFO").contains("cluster_state:ok")
@@ -32,6 +34,10 @@ import Testing
       configuration.requestTimeout = .seconds(20)
       configuration.connectTimeout = .seconds(20)
       configuration.longestBackoff = .milliseconds(200)
+      if replicas > 0 {
+        // Where a master dies, its connection says so at once; the election is what takes time.
+        configuration.writePatience = .seconds(120)
+      }
       let store = try RedisOnlineStore.test(configuration)
       defer { store.close() }
       try await body(servers, store)
@@ -91,6 +97,56 @@ import Testing
       try await apply(3)
       #expect(try await count() == 6)
       #expect(try await to.cli("EXISTS", key) == "1")
+    }
+  }
+
+  @Test
+  func `a replica takes over from a Cluster's master that died, and nothing that it had is lost`()
+    async throws
+  {
+    try await withCluster(replicas: 1) { servers, store in
+      var masters: [RedisServer] = []
+      for server in servers where try await server.cli("ROLE").hasPrefix("master") {
+        masters.append(server)
+      }
+      #expect(masters.count == 3)
+      for master in masters {
+        try await waitUntil("a replica was in step") {
+          try await master.cli("INFO", "replication").contains("state=online")
+        }
+      }
+      let layout = ContractView.layout()
+      _ = try await store.prepare(layout)
+      let keys = (0..<30).map { "x\($0)" }
+      let now = Timestamp(microseconds: ContractView.base + ContractView.minute)
+      func apply(_ first: Int64) async throws {
+        let events = keys.enumerated().map { index, key in
+          ContractView.event(key, at: ContractView.base, sequence: first + Int64(index), a: 1)
+        }
+        try await store.apply([ContractView.write(events, to: layout)], now: now, stream: "s")
+      }
+      func counts() async throws -> [Int64] {
+        try await store.read(view: layout.view, keys: keys.map { .string($0) }).map {
+          $0?.rings[0].partials.map(\.count).reduce(0, +) ?? 0
+        }
+      }
+      try await apply(1)
+      #expect(Set(try await counts()) == [2])
+      for master in masters { #expect(try await master.cli("WAIT", "1", "20000") == "1") }
+      var owner: RedisServer?
+      for master in masters
+      where try await master.cli("EXISTS", "shop:\(layout.view):{x0}") == "1" { owner = master }
+      let lost = try #require(owner)
+      try await lost.crash()
+      // Waits until the others have elected the replica.
+      try await apply(100)
+      try await waitUntil("every slot could be read") {
+        let error = await failure { _ = try await counts() }
+        if let error { #expect(error.retryable, "\(error)") }
+        return error == nil
+      }
+      #expect(Set(try await counts()) == [4])
+      #expect(try await store.lostViews().isEmpty)
     }
   }
 

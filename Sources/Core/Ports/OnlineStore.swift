@@ -41,6 +41,13 @@ package protocol OnlineStore: Sendable {
   func apply(_ writes: [OnlineWrite], now: Timestamp) async throws
   /// The state of each key, nil for a key that was never written, in the order of `keys`.
   func read(view: String, keys: [EntityKey]) async throws -> [EntityState?]
+  /// Several reads; where the store is another process, in one trip.
+  ///
+  /// - Parameter take: is given each state once all are there, by the read's and the key's position, in their order. What is
+  /// not kept of a state is free before the next one is made.
+  func read(
+    _ reads: [OnlineRead], _ take: (_ read: Int, _ key: Int, EntityState?) throws -> Void
+  ) async throws
   /// Forgets keys of a view, what waits for its time included; a later read is as if they had never been written.
   /// How far streams were applied stays as it was.
   func remove(view: String, keys: [EntityKey]) async throws
@@ -48,6 +55,29 @@ package protocol OnlineStore: Sendable {
   func drop(view: String) async throws
   /// The number of entity keys of each view.
   func counts() async throws -> [String: Int]
+}
+
+/// Keys of one view that are to be read.
+package struct OnlineRead: Sendable {
+  package var view: String
+  package var keys: [EntityKey]
+
+  package init(view: String, keys: [EntityKey]) {
+    self.view = view
+    self.keys = keys
+  }
+}
+
+extension OnlineStore {
+  package func read(
+    _ reads: [OnlineRead], _ take: (_ read: Int, _ key: Int, EntityState?) throws -> Void
+  ) async throws {
+    var states: [[EntityState?]] = []
+    for one in reads { states.append(try await read(view: one.view, keys: one.keys)) }
+    for (read, states) in states.enumerated() {
+      for (key, state) in states.enumerated() { try take(read, key, state) }
+    }
+  }
 }
 
 /// The ability to keep, together with the states, how far each stream of events was applied.
@@ -74,6 +104,30 @@ package protocol PositionedOnlineStore: OnlineStore {
   func restored(view: String)
   /// Notes that the view has every event of a stream up to `sequence`, as after it was filled with `apply(_:now:)`.
   func complete(view: String, stream: String, through sequence: Int64) async throws
+}
+
+/// What a store has of a key.
+package enum FoundState: Sendable {
+  case missing
+  case state(EntityState)
+  /// Something that is no state, in a few words.
+  case unreadable(String)
+}
+
+/// The ability to have states looked at and put right one by one, while others are read and written.
+package protocol RepairableOnlineStore: PositionedOnlineStore {
+  /// As `read`, in the order of `keys`, but what cannot be read is told.
+  func find(view: String, keys: [EntityKey]) async throws -> [FoundState]
+  /// Puts states in the place of whatever the keys have, each in one step; events of the stream up to `sequence` are in them.
+  ///
+  /// The caller keeps writes of the view away until it has returned.
+  func replace(
+    view: String, _ states: [(key: EntityKey, state: EntityState)], now: Timestamp, stream: String,
+    through sequence: Int64) async throws
+  /// Gives every key of a view, some at a time and in no order; a key may come twice.
+  func walk(view: String, _ take: ([EntityKey]) async throws -> Void) async throws
+  /// Whether a key goes by itself some time after its last value counts.
+  func forgets(view: String) -> Bool
 }
 
 /// The ability to write the whole state to a file and to be restored from it.

@@ -45,13 +45,13 @@ package final class OnlineState: StoredEventApplier {
   package let unsavedEvents = Published(0)
 
   private let definitions: Published<Snapshot>
-  private let store: any OnlineStore
-  private let clock: any WallClock
+  let store: any OnlineStore
+  let clock: any WallClock
   private let replay: WarehouseReplay
-  private let warehouse: any Warehouse
+  let warehouse: any Warehouse
   private let snapshotPath: String
   private let logger: Logger
-  private let gate = SerialGate()
+  let gate = SerialGate()
   /// One snapshot is written after the other, so that an older one never takes a newer one's place.
   private let saving = SerialGate()
   private let state = Mutex(State())
@@ -71,6 +71,9 @@ package final class OnlineState: StoredEventApplier {
     self.logger = logger
     replay = WarehouseReplay(warehouse: warehouse, store: store)
   }
+
+  /// The last sequence of a source that is in the states; exact inside `gate`.
+  func applied(_ source: String) -> Int64? { state.withLock { $0.applied[source] } }
 
   /// By source, the newest event that is in the online state.
   package var newestEvents: [String: Timestamp] {

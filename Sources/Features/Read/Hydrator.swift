@@ -69,19 +69,22 @@ package final class Hydrator: Sendable {
     let keys = try plan.keys.map { key in
       try rows.enumerated().map { try key.value(in: $1, row: $0) }
     }
-    var states: [[EntityState?]] = []
-    states.reserveCapacity(plan.views.count)
-    for view in plan.views {
-      states.append(try await read(view.storageName, keys[view.key]))
-    }
-    // Taken after the reads, so that no event of the states is dated after it.
-    let time = clock.now
     let blank = FeatureValue(value: .null, status: .notFound)
     var cells = rows.map { _ in [FeatureValue](repeating: blank, count: plan.types.count) }
-    for (view, states) in zip(plan.views, states) {
-      for row in rows.indices where keys[view.key][row] != nil {
-        view.read(states[row], at: time, into: &cells[row])
-      }
+    // By key the rows that have one; nil where all of them have.
+    let present = keys.map { keys in
+      keys.contains { $0 == nil } ? keys.indices.filter { keys[$0] != nil } : nil
+    }
+    let reads = plan.views.map { view in
+      OnlineRead(view: view.storageName, keys: keys[view.key].compactMap { $0 })
+    }
+    var time: Timestamp?
+    try await store.read(reads) { read, key, state in
+      // Taken when the states are there, so that no event of them is dated after it.
+      let now = time ?? clock.now
+      time = now
+      let view = plan.views[read]
+      view.read(state, at: now, into: &cells[present[view.key]?[key] ?? key])
     }
     for input in plan.inputs {
       for row in rows.indices { cells[row][input.cell] = try input.value(in: rows[row], row: row) }
@@ -91,17 +94,7 @@ package final class Hydrator: Sendable {
       for row in cells.indices { cells[row].removeLast(plan.types.count - plan.features.count) }
     }
     return HydratedRows(
-      features: plan.features, vectors: cells.map(FeatureVector.init), time: time)
-  }
-
-  /// The states by row; a row without a key has none.
-  private func read(_ view: String, _ keys: [EntityKey?]) async throws -> [EntityState?] {
-    let present = keys.compactMap { $0 }
-    guard !present.isEmpty else { return Array(repeating: nil, count: keys.count) }
-    let found = try await store.read(view: view, keys: present)
-    if present.count == keys.count { return found }
-    var next = found.makeIterator()
-    return keys.map { $0 == nil ? nil : next.next() ?? nil }
+      features: plan.features, vectors: cells.map(FeatureVector.init), time: time ?? clock.now)
   }
 }
 

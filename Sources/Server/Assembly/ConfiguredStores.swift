@@ -53,6 +53,7 @@ extension Configuration.Redis {
     store.password = password?.value
     store.tls = tls ? RedisTLS(authorityFile: authorityFile) : nil
     store.expires = expires
+    store.writePatience = writeWait
     return store
   }
 }

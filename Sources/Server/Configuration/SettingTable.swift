@@ -76,6 +76,9 @@ extension Setting {
     .optionalText(
       "redis.authority_file", \.redis.authorityFile,
       "PEM file of whom to trust; without it whom the system trusts."),
+    .span(
+      "redis.write_wait", \.redis.writeWait,
+      "How long a write waits for a server that is away before producers are told."),
     .optionalText(
       "kafka.brokers", \.kafka.brokers,
       "Brokers as host:port with commas between; sources that name a topic are read from it."),

@@ -28,6 +28,9 @@ struct FeatureRoutes {
       return response
     }
     router.get("features/sets") { _, _ in sets() }
+    router.post("features/rebuild") { request, _ in
+      JSONResponse.ok(try await rebuild(try await request.json()))
+    }
     router.get("features/freshness") { request, _ in
       let views = request.query("views")?.split(separator: ",").map(String.init) ?? []
       return JSONResponse.ok(try freshness(of: views))
@@ -53,6 +56,24 @@ struct FeatureRoutes {
         }
       }
     }
+  }
+
+  private func rebuild(_ body: JSON) async throws -> JSON {
+    let views = try body["views"].map { (views: JSON) -> [String] in
+      guard let items = views.array else {
+        throw PlatformError(.invalidArgument, "'views' must be a list of names; without it all are")
+      }
+      return try items.isEmpty ? [] : FeatureJSON.names(views, field: "views")
+    }
+    guard let limit = (body["limit"] ?? .int(100)).int, 0...10_000 ~= limit else {
+      throw PlatformError(.invalidArgument, "'limit' must be a number from 0 to 10000")
+    }
+    guard let verifies = (body["verify"] ?? .bool(false)).bool else {
+      throw PlatformError(.invalidArgument, "'verify' must be true or false")
+    }
+    let reports = try await services.online.rebuild(
+      views ?? [], verifiesOnly: verifies, limit: Int(limit))
+    return .object(["views": .array(reports.map(\.json))])
   }
 
   private func sets() -> Response {
@@ -98,6 +119,22 @@ extension ViewFreshness {
       "view": .string(view), "source": .string(source),
       "newest_event": newest.map { .string($0.description) } ?? .null,
       "age_seconds": age(at: now).map { .double($0.inSeconds) } ?? .null,
+    ])
+  }
+}
+
+extension RebuildReport {
+  fileprivate var json: JSON {
+    .object([
+      "view": .string(view), "keys": .int(Int64(keys)), "differing": .int(Int64(differing)),
+      "mended": .int(Int64(mended)),
+      "differences": .array(
+        differences.map { one in
+          .object([
+            "key": .string(one.key), "feature": .string(one.feature), "stored": .string(one.stored),
+            "expected": .string(one.expected),
+          ])
+        }),
     ])
   }
 }

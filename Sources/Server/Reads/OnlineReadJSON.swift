@@ -18,7 +18,7 @@ enum OnlineReadJSON {
   /// `{"features": […], "time": …, "rows": [{"values": […], "statuses": […], "event_timestamps": […], "ages_seconds": […]}]}`
   static func answer(_ list: FeatureList, _ answer: HydratedRows) -> ByteBuffer {
     var buffer = TextBuffer(
-      capacity: list.jsonHead.count + 128 + answer.vectors.count * (96 + list.names.count * 56))
+      capacity: list.jsonHead.count + 128 + answer.vectors.count * (96 + list.names.count * 72))
     buffer.append(list.jsonHead)
     buffer.append(answer.time)
     buffer.append(#"","rows":["#)

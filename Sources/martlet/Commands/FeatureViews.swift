@@ -78,4 +78,46 @@ extension FeaturesCommand {
           : Terminal.table(["set", "entities", "inputs", "features"], rows))
     }
   }
+
+  struct Rebuild: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make the online state on Redis anew from the warehouse, or compare the two.",
+      discussion: """
+        Live writes go on. With --verify nothing is changed, and the exit status is 1 where something differs.
+
+        EXAMPLE
+          martlet features rebuild customer_orders --verify
+        """)
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Views; without one, all of them.") var views: [String] = []
+    @Flag(help: "Only report what differs.") var verify = false
+    @Option(help: "The most differences that are told of each view.") var limit = 100
+
+    func run() async throws {
+      let body = JSON.object([
+        "views": .array(views.map(JSON.string)), "verify": .bool(verify),
+        "limit": .int(Int64(limit)),
+      ])
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.post("/api/v1/features/rebuild", body)
+      }
+      let reports = answer["views"]?.array ?? []
+      if options.json { print(answer.text) } else { reports.forEach(report) }
+      if verify, reports.contains(where: { $0["differing"]?.int != 0 }) { throw ExitCode(1) }
+    }
+
+    private func report(_ view: JSON) {
+      func count(_ name: String) -> Int64 { view[name]?.int ?? 0 }
+      let differences = view["differences"]?.array ?? []
+      print(
+        "\(view["view"]?.string ?? ""): \(count("keys")) keys compared, \(count("differing")) differ"
+          + (verify ? "" : ", \(count("mended")) put right"))
+      if differences.isEmpty { return }
+      let rows = differences.map { one in
+        ["key", "feature", "stored", "expected"].map { one[$0]?.string ?? "" }
+      }
+      print(Terminal.table(["key", "feature", "stored", "expected"], rows))
+      if differences.count == limit { print("… and perhaps more: see --limit") }
+    }
+  }
 }

@@ -9,7 +9,9 @@ struct FeaturesCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "features", abstract: "Feature values, now and then.",
     discussion: "EXAMPLE\n  martlet features get customer_activity.orders_7d customer_id=42",
-    subcommands: [List.self, Show.self, Sets.self, Get.self, History.self, Verify.self],
+    subcommands: [
+      List.self, Show.self, Sets.self, Get.self, History.self, Verify.self, Rebuild.self,
+    ],
     defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {

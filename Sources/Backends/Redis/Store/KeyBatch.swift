@@ -116,7 +116,7 @@ extension KeyBatch {
       var new = StoredState(state: state, marks: known.marks)
       new.note(origin.number, mark, isOfWriter: !origin.isStream)
       let field = new.encoded(write: random.next())
-      let fields = arguments(new, field: field, before: known.latest, view: view)
+      let fields = new.fields(field, before: known.latest, view: view)
       let expiry = view.expiry.milliseconds(for: state, now: now)
       replacements.append(
         KeyReplacement(
@@ -170,21 +170,23 @@ extension KeyBatch {
     }
   }
 
-  /// The state, and of the latest values those that changed.
-  private func arguments(
-    _ new: StoredState, field: [UInt8], before: [LatestCell?], view: RedisView
-  ) -> [[UInt8]] {
+  private func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
+}
+
+extension StoredState {
+  /// The fields of a hash with their values: the state, and of the latest values those that changed.
+  ///
+  /// - Parameter field: the state's bytes.
+  func fields(_ field: [UInt8], before: [LatestCell?], view: RedisView) -> [[UInt8]] {
     var fields = [RedisKeys.state, field]
     var text = LatestText()
-    for (column, cell) in new.state.latest.enumerated() {
+    for (column, cell) in state.latest.enumerated() {
       guard let cell, column >= before.count || before[column] != cell else { continue }
       fields.append(view.fields[column])
       fields.append(text.of(cell))
     }
     return fields
   }
-
-  private func text(_ number: Int64) -> [UInt8] { Array(String(number).utf8) }
 }
 
 extension WriteOrigin {

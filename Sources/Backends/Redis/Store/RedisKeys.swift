@@ -46,6 +46,63 @@ package struct RedisKeys: Sendable {
     return bytes
   }
 
+  /// The key that `entity` gave this name; nil for a name that it gives to none.
+  package func key(of name: [UInt8], prefix: [UInt8], types: [ColumnType]) -> EntityKey? {
+    guard name.starts(with: prefix), name.count >= prefix.count + (isCluster ? 1 : 0) else {
+      return nil
+    }
+    let body = name[prefix.count..<(name.count - (isCluster ? 1 : 0))]
+    var parts: [Value] = []
+    for (index, part) in RedisKeys.parts(of: body).enumerated() {
+      var type = index < types.count ? types[index] : .string
+      var bytes = part[...]
+      if part.starts(with: #"\i"#.utf8) || part.starts(with: #"\s"#.utf8) {
+        type = part[1] == UInt8(ascii: "i") ? .int64 : .string
+        bytes = part[2...]
+      }
+      if type == .int64 {
+        guard let number = Int64(String(decoding: bytes, as: UTF8.self)) else { return nil }
+        parts.append(.int64(number))
+      } else {
+        guard let text = RedisKeys.unescaped(bytes) else { return nil }
+        parts.append(.string(text))
+      }
+    }
+    guard parts.count == max(1, types.count), let key = EntityKey(parts),
+      entity(key, prefix: prefix, types: types) == name
+    else { return nil }
+    return key
+  }
+
+  /// Split at each `|` that has no `\` before it.
+  private static func parts(of bytes: ArraySlice<UInt8>) -> [[UInt8]] {
+    var parts: [[UInt8]] = [[]]
+    var isEscaped = false
+    for byte in bytes {
+      if byte == UInt8(ascii: "|"), !isEscaped {
+        parts.append([])
+      } else {
+        parts[parts.count - 1].append(byte)
+      }
+      isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
+    }
+    return parts
+  }
+
+  private static func unescaped(_ bytes: ArraySlice<UInt8>) -> String? {
+    var text: [UInt8] = []
+    var isEscaped = false
+    for byte in bytes {
+      if byte == UInt8(ascii: "\\"), !isEscaped {
+        isEscaped = true
+        continue
+      }
+      isEscaped = false
+      text.append(byte)
+    }
+    return String(validating: text, as: UTF8.self)
+  }
+
   /// The text of `EntityKey.description`; a part that is not of the column's type is marked, so that the text `1` and the number 1
   /// never meet.
   private static func append(_ key: EntityKey, types: [ColumnType], to bytes: inout [UInt8]) {

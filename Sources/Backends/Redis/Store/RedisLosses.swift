@@ -5,16 +5,18 @@ extension RedisOnlineStore {
   /// How often a read is repeated while connections come and go.
   private static let attempts = 8
 
-  /// Reads of a view whose server was, before and after, one that has what it had acknowledged.
+  /// Reads of views whose server was, before and after, one that has what it had acknowledged.
   ///
   /// Costs nothing while connections last: a server that has lost something was started anew, or is another one.
   func intact<Result>(
-    _ view: RedisView, _ read: () async throws -> Result
+    _ views: [RedisView], _ read: () async throws -> Result
   ) async throws -> Result {
     for _ in 0..<RedisOnlineStore.attempts {
       let count = connections.current
-      if view.checkedAt.load(ordering: .acquiring) != count { try await check(view, at: count) }
-      try refuseLost(view)
+      for view in views {
+        if view.checkedAt.load(ordering: .acquiring) != count { try await check(view, at: count) }
+        try refuseLost(view)
+      }
       let result = try await read()
       if connections.current == count { return result }
     }

@@ -11,7 +11,7 @@ import Synchronization
 /// away; writes wait for it as long as the configuration says, and then fail with one. A write that failed may
 /// be there in part: with a stream it is repeated safely at any time and by any process, without one only by the same call
 /// on the same store.
-package final class RedisOnlineStore: PositionedOnlineStore {
+package final class RedisOnlineStore: RepairableOnlineStore {
   let configuration: RedisConfiguration
   let router: any RedisRouter
   let keys: RedisKeys
@@ -92,7 +92,7 @@ package final class RedisOnlineStore: PositionedOnlineStore {
     return try await count(views)
   }
 
-  private func view(_ name: String) throws -> RedisView {
+  func view(_ name: String) throws -> RedisView {
     if let view = state.withLock({ $0.views[name] }) { return view }
     throw PlatformError(
       .failedPrecondition,
@@ -130,25 +130,47 @@ package final class RedisOnlineStore: PositionedOnlineStore {
   // MARK: Reading
 
   package func read(view name: String, keys wanted: [EntityKey]) async throws -> [EntityState?] {
-    let view = try view(name)
-    if wanted.isEmpty { return [] }
-    let names = wanted.map { keys.entity($0, prefix: view.prefix, types: view.layout.keyTypes) }
-    let replies = try await intact(view) {
-      try await self.router.send(
-        names.map { RedisRequest([KeyBatch.get, $0, RedisKeys.state], key: $0) }, lane: .reads)
-    }
     var states: [EntityState?] = []
-    states.reserveCapacity(replies.count)
-    for (name, reply) in zip(names, replies) {
-      switch try reply.unlessError() {
-      case .null: states.append(nil)
-      case .bulk(let bytes):
-        states.append(
-          try StoredState(bytes, layout: view.layout, blank: view.blank, key: name).state)
-      default: throw RedisFault.foreign("something that is no state", key: name)
+    states.reserveCapacity(wanted.count)
+    try await read([OnlineRead(view: name, keys: wanted)]) { states.append($2) }
+    return states
+  }
+
+  package func read(
+    _ reads: [OnlineRead], _ take: (_ read: Int, _ key: Int, EntityState?) throws -> Void
+  ) async throws {
+    let views = try reads.map { try view($0.view) }
+    var requests: [RedisRequest] = []
+    requests.reserveCapacity(reads.reduce(0) { $0 + $1.keys.count })
+    for (view, read) in zip(views, reads) {
+      for key in read.keys {
+        let name = keys.entity(key, prefix: view.prefix, types: view.layout.keyTypes)
+        requests.append(RedisRequest([KeyBatch.get, name, RedisKeys.state], key: name))
       }
     }
-    return states
+    if requests.isEmpty { return }
+    let replies = try await intact(views) {
+      try await self.router.send(requests, lane: .reads)
+    }
+    var next = 0
+    for (number, view) in views.enumerated() {
+      for key in reads[number].keys.indices {
+        let state = try state(replies[next], of: view, key: requests[next].key ?? [])
+        next += 1
+        try take(number, key, state)
+      }
+    }
+  }
+
+  private func state(
+    _ reply: RESPValue, of view: RedisView, key: [UInt8]
+  ) throws -> EntityState? {
+    switch try reply.unlessError() {
+    case .null: nil
+    case .bulk(let bytes):
+      try StoredState.state(in: bytes, layout: view.layout, blank: view.blank, key: key)
+    default: throw RedisFault.foreign("something that is no state", key: key)
+    }
   }
 
   // MARK: Writing

@@ -130,7 +130,7 @@ extension RedisOnlineStore {
     return counts
   }
 
-  private func scan(
+  func scan(
     _ pattern: [UInt8], _ take: ([[UInt8]]) async throws -> Void
   ) async throws {
     for node in try await router.masters() {

@@ -52,6 +52,16 @@ struct RedisScript: Sendable {
     return results
     """)
 
+  /// Puts a hash in the place of whatever a key has. Arguments: milliseconds until it expires (−1: never), then fields with
+  /// their values.
+  static let put = RedisScript(
+    """
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+    if tonumber(ARGV[1]) >= 0 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+    return 1
+    """)
+
   /// Raises a position and never lowers it; numbers are compared as text, since Lua's have 53 bits only.
   static let raise = RedisScript(
     """

@@ -69,6 +69,42 @@ package struct StoredState: Sendable, Equatable {
     self = decoded
   }
 
+  /// The state alone, which is all that a reader needs; throws as `init` does.
+  package static func state(
+    in bytes: ByteBuffer, layout: ViewLayout, blank: EntityState, key: [UInt8]
+  ) throws -> EntityState {
+    let decoded = bytes.withUnsafeReadableBytes { bytes -> EntityState? in
+      guard let (size, packed) = try? body(of: bytes) else { return nil }
+      // Room for a whole last word.
+      return withUnsafeTemporaryAllocation(byteCount: (size + 7) / 8 * 8, alignment: 8) { body in
+        guard ZeroPacking.unpack(packed, into: body, count: size) else { return nil }
+        var decoder = MemoryDecoder(UnsafeRawBufferPointer(rebasing: body[..<size]))
+        guard let state = try? decoder.state(layout, blank: blank), decoder.isAtEnd else {
+          return nil
+        }
+        return state
+      }
+    }
+    guard let decoded else { throw RedisFault.foreign("a state that cannot be read", key: key) }
+    return decoded
+  }
+
+  /// How large the state's bytes are, and where they stand packed.
+  private static func body(
+    of bytes: UnsafeRawBufferPointer
+  ) throws(MemoryDecodingError) -> (size: Int, packed: UnsafeRawBufferPointer) {
+    var head = MemoryDecoder(bytes)
+    guard try head.number(UInt8.self) == StoredState.format else { throw MemoryDecodingError() }
+    _ = try head.number(UInt64.self)
+    let start = StoredState.headBytes + 2 + 17 * Int(try head.number(UInt16.self))
+    guard start + 4 <= bytes.count else { throw MemoryDecodingError() }
+    let size = Int(
+      UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self)))
+    let packed = UnsafeRawBufferPointer(rebasing: bytes[(start + 4)...])
+    guard size <= packed.count * 1_024 + 8 else { throw MemoryDecodingError() }
+    return (size, packed)
+  }
+
   package init(state: EntityState, marks: [AppliedMark] = []) {
     self.state = state
     self.marks = marks

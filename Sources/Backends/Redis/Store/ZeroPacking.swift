@@ -77,16 +77,17 @@ package enum ZeroPacking {
     let room = (count + 7) / 8 * 8
     var isWhole = false
     let bytes = [UInt8](unsafeUninitializedCapacity: room) { buffer, initialized in
-      buffer.initialize(repeating: 0)
       initialized = count
       isWhole = unpack(packed, into: UnsafeMutableRawBufferPointer(buffer), count: count)
     }
     return isWhole ? bytes : nil
   }
 
-  private static func unpack(
+  /// - Parameter bytes: room for `count` bytes, and for a whole last word.
+  package static func unpack(
     _ packed: UnsafeRawBufferPointer, into bytes: UnsafeMutableRawBufferPointer, count: Int
   ) -> Bool {
+    bytes.initializeMemory(as: UInt8.self, repeating: 0)
     var source = 0
     var position = 0
     while position < count {

@@ -1,0 +1,282 @@
+import Core
+import Foundation
+import GRPCCore
+import Synchronization
+import TestKit
+import Testing
+
+extension WholeProgram {
+  /// A Redis that goes away, comes back empty or as it was, or has its keys tampered with.
+  @Suite struct RedisAwayTests {
+    private static let features = "activity.events_7d,activity.last_amount"
+
+    private static func with(
+      _ body: (PlatformProcess, RedisProcess) async throws -> Void
+    ) async throws {
+      try await RedisProcess.with { redis in
+        let environment = [
+          "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(redis.port)",
+          "MARTLET_REDIS_WRITE_WAIT": "500ms",
+        ]
+        try await ShopProject.with(environment: environment) { platform in
+          for id in 0..<40 {
+            _ = try await push(platform, "e\(id)", customer: id % 4 + 1)
+          }
+          try await body(platform, redis)
+        }
+      }
+    }
+
+    private static func push(
+      _ platform: PlatformProcess, _ id: String, customer: Int
+    ) async throws -> Answer {
+      try await platform.rest.push(
+        "events",
+        ShopProject.event(id, customer: customer, amount: 7, at: "2026-02-28T10:00:00Z"))
+    }
+
+    private static func read(_ platform: PlatformProcess) async throws -> Answer {
+      try await platform.rest.post(
+        "/api/v1/features/online",
+        #"{"features": ["activity.events_7d"], "entities": [{"customer_id": 1}, {"customer_id": 2}]}"#
+      )
+    }
+
+    private static func counts(_ answer: Answer) -> [Int64] {
+      (answer["rows"]?.array ?? []).compactMap { $0["values"]?.array?[0].int }
+    }
+
+    /// Reads until it is answered; no answer in between may be another one.
+    private static func readBack(
+      _ platform: PlatformProcess, _ expected: [Int64]
+    ) async throws {
+      try await waitUntil("the views were filled again") {
+        let answer = try await read(platform)
+        if answer.status == 503 { return false }
+        #expect(counts(answer) == expected, "\(answer)")
+        return true
+      }
+    }
+
+    @Test(
+      "while Redis is away reads and pushes are refused for a while, and nothing is lost",
+      arguments: [false, true])
+    func away(isPersistent: Bool) async throws {
+      try await Self.with { platform, redis in
+        if isPersistent { try await redis.persist() }
+        #expect(Self.counts(try await Self.read(platform)) == [10, 10])
+        try await redis.crash()
+        let read = try await Self.read(platform)
+        #expect(read.status == 503 && !read.headers["retry-after"].isEmpty, "\(read)")
+        let error = try await platform.withGRPC { client in
+          try await grpcError {
+            _ = try await client.online(["activity.events_7d"], "customer_id", 1)
+          }
+        }
+        #expect(error?.code == .unavailable)
+        #expect(error?.metadata[stringValues: "retry-after-ms"].contains { _ in true } == true)
+        let stored = try await Self.push(platform, "away", customer: 1)
+        #expect(stored.status == 503 && !stored.headers["retry-after"].isEmpty, "\(stored)")
+        #expect(stored.error.contains("the events are stored"), "\(stored)")
+        let refused = try await Self.push(platform, "refused", customer: 2)
+        #expect(
+          refused.status == 503 && refused.error.contains("no events are taken"), "\(refused)")
+        #expect(
+          try await platform.rest.get("/metrics").text.contains("martlet_online_store_away 1"))
+        try await redis.start(isPersistent: isPersistent)
+        try await Self.readBack(platform, [11, 10])
+        try await waitUntil("events were taken again") {
+          try await Self.push(platform, "refused", customer: 2).status == 200
+        }
+        let again = try await Self.push(platform, "away", customer: 1)
+        #expect(again["duplicates"]?.int == 1, "\(again)")
+        #expect(Self.counts(try await Self.read(platform)) == [11, 11])
+      }
+    }
+
+    @Test("a Redis that comes back empty is filled without a write, and never answered for")
+    func empty() async throws {
+      try await Self.with { platform, redis in
+        try await redis.crash()
+        try await redis.start()
+        try await Self.readBack(platform, [10, 10])
+        // Emptied under a connection that stays, it is found by the next look.
+        #expect(try await redis.cli("FLUSHALL") == "OK")
+        try await waitUntil("the look found it") {
+          Self.counts(try await Self.read(platform)) == [10, 10]
+        }
+      }
+    }
+
+    @Test("rebuild --verify tells what differs by view, key and feature, and rebuild puts it right")
+    func rebuild() async throws {
+      try await Self.with { platform, redis in
+        func key(_ customer: String) async throws -> String {
+          let names = try await redis.cli("--scan", "--pattern", "*:activity@*:\(customer)")
+          return names
+        }
+        let clean = try await platform.martlet("features", "rebuild", "--verify")
+        #expect(clean.status == 0, "\(clean)")
+        #expect(clean.output.contains("activity: 4 keys compared, 0 differ"), "\(clean)")
+        // One is deleted, one overwritten, one goes back to an older state, one is of nobody.
+        let older = try await redis.state(of: key("3"))
+        for id in 0..<6 { _ = try await Self.push(platform, "late\(id)", customer: 3) }
+        try await redis.setState(of: key("3"), to: older)
+        try await redis.setState(of: String(key("3").dropLast()) + "9", to: older)
+        #expect(try await redis.cli("DEL", key("1")) == "1")
+        try await redis.setState(of: key("2"), to: Array("nonsense".utf8))
+        let found = try await platform.martlet(
+          "features", "rebuild", "activity", "--verify", "--json")
+        #expect(found.status == 1, "\(found)")
+        let view = try JSON(parsing: Array(found.output.utf8))["views"]?.array?[0]
+        #expect(view?["differing"] == .int(4) && view?["mended"] == .int(0), "\(found)")
+        func differences(_ key: String) -> [String] {
+          (view?["differences"]?.array ?? []).filter { $0["key"] == .string(key) }.map {
+            "\($0["feature"]?.string ?? ""): \($0["stored"]?.string ?? "") | \($0["expected"]?.string ?? "")"
+          }
+        }
+        let time = "of 2026-02-28T10:00:00Z"
+        #expect(differences("1").contains("events_7d: missing | 10 \(time)"), "\(found)")
+        #expect(
+          differences("2").contains("events_7d: a state that cannot be read | 10 \(time)"),
+          "\(found)")
+        #expect(differences("3").contains("events_7d: 10 \(time) | 16 \(time)"), "\(found)")
+        #expect(differences("9").contains("events_7d: 10 \(time) | 0 (not_found)"), "\(found)")
+        #expect(differences("4").isEmpty)
+        let few = try await platform.martlet(
+          "features", "rebuild", "--verify", "--limit", "1", "--json")
+        let bounded = try JSON(parsing: Array(few.output.utf8))["views"]?.array?[0]
+        #expect(bounded?["differences"]?.array?.count == 1 && bounded?["differing"] == .int(4))
+        // Live writes go on meanwhile.
+        async let pushed: Void = {
+          for id in 0..<40 { _ = try await Self.push(platform, "live\(id)", customer: id % 4 + 1) }
+        }()
+        let mended = try await platform.martlet("features", "rebuild", "--json")
+        #expect(mended.status == 0, "\(mended)")
+        try await pushed
+        let after = try await platform.martlet("features", "rebuild", "--verify")
+        #expect(after.status == 0 && after.output.contains("4 keys compared, 0 differ"), "\(after)")
+        #expect(Self.counts(try await Self.read(platform)) == [20, 20])
+        let read = try await platform.rest.online(
+          ["activity.events_7d"], #"[{"customer_id": 3}, {"customer_id": 9}]"#)
+        #expect(read.map { $0["values"]?.array?[0] } == [.int(26), .int(0)])
+        let unknown = try await platform.martlet("features", "rebuild", "activty")
+        #expect(unknown.status == 1 && unknown.errors.contains("'activity'"), "\(unknown)")
+      }
+    }
+
+    @Test("a store in memory has nothing to rebuild, and says so")
+    func memory() async throws {
+      try await ShopProject.with { platform in
+        let answer = try await platform.rest.post("/api/v1/features/rebuild", "{}")
+        #expect(answer.status == 409 || answer.status == 400 || answer.status == 412, "\(answer)")
+        #expect(
+          answer.code == "failed_precondition" && answer.error.contains("memory"), "\(answer)")
+        for body in [#"{"views": "activity"}"#, #"{"limit": -1}"#, #"{"verify": 1}"#] {
+          let answer = try await platform.rest.post("/api/v1/features/rebuild", body)
+          #expect(answer.code == "invalid_argument", "\(answer)")
+        }
+      }
+    }
+  }
+}
+
+/// A `redis-server` that can end and begin again on its port.
+final class RedisProcess: Sendable {
+  let port: Int
+  private let folder: TemporaryFolder
+  private let program: Mutex<ChildProgram?> = Mutex(nil)
+  private static let environment = [
+    "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
+  ]
+
+  private init(port: Int) throws {
+    self.port = port
+    folder = try TemporaryFolder()
+  }
+
+  static func with(_ body: (RedisProcess) async throws -> Void) async throws {
+    let redis = try RedisProcess(port: try freePort())
+    let result: Result<Void, any Error>
+    do {
+      try await redis.start()
+      result = .success(try await body(redis))
+    } catch {
+      result = .failure(error)
+    }
+    try await redis.crash()
+    redis.folder.remove()
+    try result.get()
+  }
+
+  func start(isPersistent: Bool = false) async throws {
+    let started = try ChildProgram(
+      "redis-server",
+      [
+        "--port", "\(port)", "--bind", "127.0.0.1", "--save", "", "--dir", folder.path,
+        "--appendonly", isPersistent ? "yes" : "no", "--appendfsync", "always",
+      ], environment: Self.environment, directory: folder.path, output: "\(folder.path)/log",
+      errors: "\(folder.path)/log")
+    program.withLock { $0 = started }
+    try await waitUntil("redis-server answered") { try await self.cli("PING") == "PONG" }
+  }
+
+  /// From here on every write is on disk before it is answered.
+  func persist() async throws {
+    _ = try await cli("CONFIG", "SET", "appendonly", "yes")
+    try await waitUntil("the log was written") {
+      let info = try await self.cli("INFO", "persistence")
+      return info.contains("aof_enabled:1") && info.contains("aof_rewrite_in_progress:0")
+        && info.contains("aof_rewrite_scheduled:0")
+    }
+  }
+
+  /// `kill -9`; returns when it is gone.
+  func crash() async throws {
+    let last = program.withLock { program in
+      defer { program = nil }
+      return program
+    }
+    try await last?.destroy()
+  }
+
+  func cli(_ words: String...) async throws -> String {
+    let result = try await ChildProgram.run(
+      "redis-cli", ["-h", "127.0.0.1", "-p", "\(port)"] + words, environment: Self.environment,
+      directory: folder.path)
+    return result.output.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// The bytes of a key's state.
+  func state(of key: String) async throws -> [UInt8] {
+    let script =
+      "return (string.gsub(redis.call('HGET', KEYS[1], '#state'), '.', function (c) return string.format('%02x', string.byte(c)) end))"
+    let text = Array(try await cli("EVAL", script, "1", key).utf8)
+    return stride(from: 0, to: text.count - 1, by: 2).compactMap {
+      UInt8(String(decoding: text[$0...($0 + 1)], as: UTF8.self), radix: 16)
+    }
+  }
+
+  func setState(of key: String, to bytes: [UInt8]) async throws {
+    let script =
+      "return redis.call('HSET', KEYS[1], '#state', (string.gsub(ARGV[1], '..', function (c) return string.char(tonumber(c, 16)) end)))"
+    let text = bytes.map { String(Int($0) + 256, radix: 16).dropFirst() }.joined()
+    _ = try await cli("EVAL", script, "1", key, text)
+  }
+
+  private static func freePort() throws -> Int {
+    let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(handle) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let status = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(handle, $0, size) == 0 ? getsockname(handle, $0, &size) : -1
+      }
+    }
+    guard status == 0 else { throw Disappointment("no free port") }
+    return Int(UInt16(bigEndian: address.sin_port))
+  }
+}
