@@ -8,6 +8,12 @@ struct IngestRoutes {
   let services: PlatformServices
 
   func add(to router: RouterGroup<HTTPRouter.Context>) {
+    addPushes(to: router)
+    addTransformTests(to: router)
+    addFiles(to: router)
+  }
+
+  private func addPushes(to router: RouterGroup<HTTPRouter.Context>) {
     router.post("sources/:source/events") { request, context in
       let isLines = request.headers[.contentType]?.hasPrefix("application/x-ndjson") ?? false
       let sequence = try request.query("sequence").map { text in
@@ -30,6 +36,9 @@ struct IngestRoutes {
         within: timeout)
       return JSONResponse.ok(receipt.json)
     }
+  }
+
+  private func addTransformTests(to router: RouterGroup<HTTPRouter.Context>) {
     router.post("sources/:source/test-transform") { request, context in
       let source = try context.name("source")
       guard let rows = Int(request.query("rows") ?? "100") else {
@@ -49,6 +58,9 @@ struct IngestRoutes {
           source: source, rows: rows, file: (path, name, format)
         ).json)
     }
+  }
+
+  private func addFiles(to router: RouterGroup<HTTPRouter.Context>) {
     router.post("sources/:source/files") { request, context in
       let source = try context.name("source")
       let name = try request.requiredQuery("name")
