@@ -91,28 +91,22 @@ extension WholeProgram {
         ]
         try await ShopProject.with(environment: environment) { platform in
           let rest = platform.rest
-          @Sendable func redis(_ arguments: String...) async throws -> String {
-            let done = try await ChildProgram.run(
-              "redis-cli", ["-p", "\(port)"] + arguments, environment: platform.environment,
-              directory: platform.folder.path)
-            return done.output.trimmingCharacters(in: .whitespacesAndNewlines)
-          }
           try await Self.feed(rest)
-          let all = try await redis("KEYS", "*:activity@*:?")
+          let all = try await redis.cli("KEYS", "*:activity@*:?")
           let keys = all.split(separator: "\n").map(String.init)
           func key(_ customer: Int) throws -> String {
             try #require(keys.first { $0.hasSuffix(":\(customer)") }, "\(all)")
           }
           #expect(try await Self.verify(rest, #"{"live": true}"#)["passed"]?.bool == true)
           // Customer 1 as it was before an order, 2 without a state, 4 with the state of 3.
-          #expect(try await redis("COPY", key(1), "kept") == "1")
+          #expect(try await redis.cli("COPY", key(1), "kept") == "1")
           _ = try await rest.push(
             "events",
             ShopProject.event("more", customer: 1, amount: 77, at: "2026-03-01T12:59:00Z"))
           try await rest.moveClock("2026-03-01T14:00:00Z")
-          #expect(try await redis("COPY", "kept", key(1), "REPLACE") == "1")
-          #expect(try await redis("DEL", key(2)) == "1")
-          #expect(try await redis("COPY", key(3), key(4), "REPLACE") == "1")
+          #expect(try await redis.cli("COPY", "kept", key(1), "REPLACE") == "1")
+          #expect(try await redis.cli("DEL", key(2)) == "1")
+          #expect(try await redis.cli("COPY", key(3), key(4), "REPLACE") == "1")
           let found = try await platform.martlet("features", "verify", "--live", "--json")
           #expect(found.status == 1, "\(found)")
           let answer = try JSON(parsing: Array(found.output.utf8))
@@ -151,17 +145,11 @@ extension WholeProgram {
           try await ShopProject.feed(rest)
           _ = try await rest.train("churn")
           try await rest.promote("churn", 1)
-          @Sendable func redis(_ arguments: String...) async throws -> String {
-            try await ChildProgram.run(
-              "redis-cli", ["-p", "\(port)"] + arguments, environment: platform.environment,
-              directory: platform.folder.path
-            ).output.trimmingCharacters(in: .whitespacesAndNewlines)
-          }
           try await rest.moveClock("2026-03-02T00:00:00Z")
-          let key = try await redis("KEYS", "*:activity@*:5")
-          #expect(try await redis("RENAME", key, "kept") == "OK")
+          let key = try await redis.cli("KEYS", "*:activity@*:5")
+          #expect(try await redis.cli("RENAME", key, "kept") == "OK")
           _ = try await rest.predict("churn", #"{"customer_id": 5}"#)
-          #expect(try await redis("RENAME", "kept", key) == "OK")
+          #expect(try await redis.cli("RENAME", "kept", key) == "OK")
           _ = try await rest.predict("churn", #"{"customer_id": 5}"#)
           try await rest.moveClock("2026-03-03T00:00:00Z")
           let answer = try await Self.verify(rest, #"{"window": "7d"}"#)
