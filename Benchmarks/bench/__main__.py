@@ -8,7 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
-from bench import history, ingest, lifecycle, online, report
+from bench import backfill, history, ingest, lifecycle, online, report
 from bench.plan import Measure, Plan
 from bench.report import Row, say
 
@@ -27,6 +27,7 @@ MEASURES = [
     Measure(
         "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
     ),
+    Measure("backfill", ["backfill"], backfill.backfill, "online state computed anew"),
     Measure(
         "restore",
         ["restore_snapshot", "restore_warehouse"],

@@ -35,7 +35,8 @@ struct Martlet: AsyncParsableCommand {
         name: "Data",
         subcommands: [
           IngestCommand.self, PushCommand.self, QuarantineCommand.self, FeaturesCommand.self,
-          DatasetsCommand.self, SQLCommand.self, EraseCommand.self, SimulateCommand.self,
+          BackfillCommand.self, DatasetsCommand.self, SQLCommand.self, EraseCommand.self,
+          SimulateCommand.self,
         ]),
       CommandGroup(
         name: "Models",

@@ -79,7 +79,8 @@ package struct Platform: Sendable {
     let openLineage = OpenLineageLog(
       folder: data + "/openlineage", post: OpenLineageLog.post(configuration.lineage), log: log)
     runner = Runner(
-      queue: jobs, training: training, clock: SystemClock(), owner: UUID().uuidString,
+      queue: jobs, training: training, backfill: Self.backfill(online), clock: SystemClock(),
+      owner: UUID().uuidString,
       lease: configuration.jobs.lease,
       backOff: BackOff(base: configuration.jobs.backOff, limit: configuration.jobs.backOffLimit),
       log: log, announce: Self.announcement(openLineage, catalog))
@@ -205,6 +206,16 @@ package struct Platform: Sendable {
             parameters: TrainingParameters(asOf: clock.now, promote: true)))
       }, isInFlight: { try await jobs.isInFlight(model: $0) },
       lastTriggered: { try await jobs.lastFiled(model: $0, reasonPrefix: "drift:") })
+  }
+
+  /// Job → online state computed anew.
+  private static func backfill(_ online: OnlineState) -> BackfillSteps {
+    BackfillSteps(
+      run: { run, progress in
+        let request = RebuildRequest(view: run.model, rowsPerSecond: run.backfill?.rowsPerSecond)
+        let generation = try await online.rebuild(request) { try await progress($0.text) }
+        try await progress("generation \(generation) is read")
+      }, abandon: { try await online.abandonRebuild(of: $0.model) })
   }
 
   /// Events → training set, and training set → baseline: what training takes from features, monitoring and serving.
