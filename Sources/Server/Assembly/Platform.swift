@@ -69,9 +69,8 @@ package struct Platform: Sendable {
       retraining: Self.retraining(jobs, clock), clock: clock, log: log)
     let compute = WorkerCompute(pool: workers, scratch: data + "/scratch")
     try compute.cleanUp()
-    let datasets = DatasetStore(
-      warehouse: warehouse, tables: DuckDBTableFiles(), blobs: blobs, clock: clock,
-      scratch: data + "/spool", surroundings: Self.surroundings(warehouse, ingestor, catalog))
+    let datasets = Self.datasets(
+      warehouse, ingestor, catalog, blobs, clock, spool: data + "/spool")
     let training = TrainingJob(
       steps: Self.trainingSteps(datasets, predictor), compute: compute, blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,

@@ -1,10 +1,21 @@
 import Catalog
 import Core
+import DuckDBBackend
 import Features
 
 extension Platform {
+  /// - Parameter spool: a folder whose files the warehouse may read.
+  static func datasets(
+    _ warehouse: any Warehouse, _ ingestor: Ingestor, _ catalog: CatalogStore,
+    _ blobs: any BlobStore, _ clock: any WallClock, spool: String
+  ) -> DatasetStore {
+    DatasetStore(
+      warehouse: warehouse, tables: DuckDBTableFiles(), blobs: blobs, clock: clock,
+      scratch: spool, surroundings: surroundings(warehouse, ingestor, catalog))
+  }
+
   /// What saved sets take from ingest and from the catalog.
-  static func surroundings(
+  private static func surroundings(
     _ warehouse: any Warehouse, _ ingestor: Ingestor, _ catalog: CatalogStore
   ) -> DatasetStore.Surroundings {
     DatasetStore.Surroundings(
