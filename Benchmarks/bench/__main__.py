@@ -8,7 +8,17 @@ import time
 import traceback
 from pathlib import Path
 
-from bench import database, history, ingest, lifecycle, online, reads, report, stream
+from bench import (
+    backfill,
+    database,
+    history,
+    ingest,
+    lifecycle,
+    online,
+    reads,
+    report,
+    stream,
+)
 from bench.plan import Measure, Plan
 from bench.report import Row, say
 
@@ -32,6 +42,7 @@ MEASURES = [
     Measure(
         "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
     ),
+    Measure("backfill", ["backfill"], backfill.backfill, "online state computed anew"),
     Measure(
         "database_service",
         ["database_writes", "database_reads"],

@@ -2,6 +2,8 @@
 package struct Snapshot: Sendable {
   /// Grows with every change of definitions or registry.
   package var version: Int64
+  /// Grows when states of a view that were computed anew take the place of the old ones.
+  package var build: Int64 = 0
   /// The version of the applied definitions; 0 before the first apply.
   package var definitionsVersion: Int64
   /// SHA-256 of the definitions' canonical form.
@@ -37,6 +39,35 @@ package struct Snapshot: Sendable {
   package static let empty = Snapshot(
     version: 0, definitionsVersion: 0, definitionsDigest: "", projectDirectory: ".",
     project: ProjectDefinition(name: ""), models: [:])
+
+  /// Which snapshot it is: nothing that was worked out by another one holds.
+  package struct Edition: Hashable, Sendable {
+    package var version: Int64
+    package var build: Int64
+
+    package init(version: Int64, build: Int64) {
+      self.version = version
+      self.build = build
+    }
+  }
+
+  package var edition: Edition { Edition(version: version, build: build) }
+
+  /// The same with another layout of one view.
+  package func with(_ layout: ViewLayout) -> Snapshot {
+    var snapshot = self
+    snapshot.layouts[layout.view] = layout
+    snapshot.build += 1
+    return snapshot
+  }
+
+  /// The same with the generations of views' states that are read.
+  package func with(generations: [String: Int64], build: Int64) -> Snapshot {
+    var snapshot = self
+    for (view, generation) in generations { snapshot.layouts[view]?.generation = generation }
+    snapshot.build = build
+    return snapshot
+  }
 
   package func production(of model: String) -> ModelVersion? {
     models[model]?.first { $0.stage == .production }

@@ -67,11 +67,12 @@ package final class JobQueue: Sendable {
       {
         return found
       }
-      let run = JobRun(
+      var run = JobRun(
         id: "\(job.kind)-\(job.model)-\(UUID().uuidString.prefix(8).lowercased())",
         kind: job.kind, model: job.model, state: .pending, attempt: 0, maxAttempts: attempts,
         parameters: job.parameters, reason: job.reason, notBefore: now, leaseOwner: nil,
         leaseUntil: nil, progress: "", error: nil, version: nil, createdAt: now, finishedAt: nil)
+      run.backfill = job.backfill
       try Self.save(db, run, key: job.idempotencyKey)
       return run
     }
@@ -168,15 +169,19 @@ package final class JobQueue: Sendable {
 
   package func isInFlight(model: String) async throws -> Bool {
     try await database.read { db in
-      try !Self.fetch(db, "model = ? AND state IN ('PENDING', 'RUNNING')", [model]).isEmpty
+      try !Self.fetch(
+        db, "model = ? AND kind = 'train' AND state IN ('PENDING', 'RUNNING')", [model]
+      ).isEmpty
     }
   }
 
   /// When the last job of the model whose reason begins with `prefix` was filed, by the clock of the data where the job says its as-of time.
   package func lastFiled(model: String, reasonPrefix prefix: String) async throws -> Timestamp? {
     try await database.read { db in
-      try Self.fetch(db, "model = ?", [model]).filter { $0.reason.hasPrefix(prefix) }
-        .map { $0.parameters.asOf ?? $0.createdAt }.max()
+      try Self.fetch(db, "model = ? AND kind = 'train'", [model]).filter {
+        $0.reason.hasPrefix(prefix)
+      }
+      .map { $0.parameters.asOf ?? $0.createdAt }.max()
     }
   }
 

@@ -23,17 +23,46 @@ package struct TrainingParameters: Sendable, Codable, Equatable {
   }
 }
 
+/// What a backfill takes from other rooms; the composition root fills it in.
+package struct BackfillSteps: Sendable {
+  /// Runs to its end and says how far it has come.
+  package var run:
+    @Sendable (JobRun, @escaping @Sendable (String) async throws -> Void) async throws -> Void
+  /// Removes what a cancelled one has left.
+  package var abandon: @Sendable (JobRun) async throws -> Void
+
+  package init(
+    run:
+      @escaping @Sendable (JobRun, @escaping @Sendable (String) async throws -> Void) async throws
+      -> Void, abandon: @escaping @Sendable (JobRun) async throws -> Void
+  ) {
+    self.run = run
+    self.abandon = abandon
+  }
+}
+
+/// What a backfill is asked to do, beside which view.
+package struct BackfillParameters: Sendable, Codable, Equatable {
+  /// The most events read a second; nil is as fast as can be.
+  package var rowsPerSecond: Int64?
+
+  package init(rowsPerSecond: Int64? = nil) { self.rowsPerSecond = rowsPerSecond }
+}
+
 /// One job and how far it has come.
 package struct JobRun: Sendable, Codable, Equatable {
   package var id: String
-  /// `train`.
+  /// `train` or `backfill`.
   package var kind: String
+  /// What it is about: a model, or of a backfill a view.
   package var model: String
   package var state: JobState
   /// How often it was begun; also the fencing token: only the newest attempt may finish the job.
   package var attempt: Int
   package var maxAttempts: Int
   package var parameters: TrainingParameters
+  /// Of a backfill.
+  package var backfill: BackfillParameters?
   /// Who or what filed it.
   package var reason: String
   package var notBefore: Timestamp
@@ -77,6 +106,7 @@ package struct NewJob: Sendable {
   package var model: String
   package var reason: String
   package var parameters: TrainingParameters
+  package var backfill: BackfillParameters?
   /// The same key files one job, however often it is sent.
   package var idempotencyKey: String?
   /// At most one job of the model is pending or running; filing a second one gives the first.
@@ -92,4 +122,17 @@ package struct NewJob: Sendable {
     self.idempotencyKey = idempotencyKey
     self.onePerModel = onePerModel
   }
+
+  /// At most one of a view is pending or running.
+  package init(backfillOf view: String, reason: String, _ parameters: BackfillParameters) {
+    self.init(model: view, reason: reason)
+    kind = JobRun.backfillKind
+    backfill = parameters
+  }
+}
+
+extension JobRun {
+  package static let backfillKind = "backfill"
+
+  package var isBackfill: Bool { kind == Self.backfillKind }
 }

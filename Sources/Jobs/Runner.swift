@@ -16,6 +16,7 @@ package enum JobAttemptNews: Sendable {
 package struct Runner: Sendable {
   private let queue: JobQueue
   private let training: TrainingJob
+  private let backfill: BackfillSteps
   private let clock: any WallClock
   private let owner: String
   private let lease: Span
@@ -23,14 +24,16 @@ package struct Runner: Sendable {
   private let log: Logger
   private let announce: @Sendable (JobRun, JobAttemptNews) -> Void
 
-  /// - Parameter announce: told of every attempt; must not wait.
+  /// - Parameter announce: told of every attempt of a training; must not wait.
   package init(
-    queue: JobQueue, training: TrainingJob, clock: any WallClock, owner: String, lease: Span,
+    queue: JobQueue, training: TrainingJob, backfill: BackfillSteps, clock: any WallClock,
+    owner: String, lease: Span,
     backOff: BackOff, log: Logger,
     announce: @escaping @Sendable (JobRun, JobAttemptNews) -> Void = { _, _ in }
   ) {
     self.queue = queue
     self.training = training
+    self.backfill = backfill
     self.clock = clock
     self.owner = owner
     self.lease = lease
@@ -43,6 +46,13 @@ package struct Runner: Sendable {
   package func runOne() async throws -> Bool {
     guard let run = try await queue.claim(owner: owner, lease: lease) else { return false }
     log.info("job begins", metadata: ["job": "\(run.id)", "attempt": "\(run.attempt)"])
+    if run.isBackfill {
+      do { try await runBackfill(run) } catch {
+        try await settle(run, after: error)
+        if (error as? PlatformError)?.code == .cancelled { try await backfill.abandon(run) }
+      }
+      return true
+    }
     announce(run, .begun)
     do {
       let version = try await withLease(of: run) {
@@ -60,6 +70,20 @@ package struct Runner: Sendable {
     return true
   }
 
+  private func runBackfill(_ run: JobRun) async throws {
+    try await withLease(of: run) {
+      try await backfill.run(run) { try await queue.report($0, of: run) }
+    }
+    try await queue.apply(
+      .succeed(owner: owner, attempt: run.attempt, version: nil), to: run.id)
+    Self.count(run, "completed")
+    log.info("job completed", metadata: ["job": "\(run.id)"])
+  }
+
+  private func tell(_ run: JobRun, _ news: JobAttemptNews) {
+    if !run.isBackfill { announce(run, news) }
+  }
+
   private static func count(_ run: JobRun, _ outcome: String) {
     Counter(label: "martlet_jobs_total", dimensions: [("kind", run.kind), ("outcome", outcome)])
       .increment()
@@ -69,12 +93,12 @@ package struct Runner: Sendable {
     if error is CancellationError || Task.isCancelled {
       // The platform stops: the lease is given back at the next start, without counting as the user's failure.
       log.info("job interrupted", metadata: ["job": "\(run.id)"])
-      announce(run, .aborted("the platform stops"))
+      tell(run, .aborted("the platform stops"))
       return
     }
     Self.count(run, "failed")
     let failure = error as? PlatformError
-    announce(run, failure?.code == .cancelled ? .aborted("\(error)") : .failed("\(error)"))
+    tell(run, failure?.code == .cancelled ? .aborted("\(error)") : .failed("\(error)"))
     let retryable = failure?.retryable ?? true
     try await queue.apply(
       .fail(

@@ -36,8 +36,8 @@ struct Martlet: AsyncParsableCommand {
         name: "Data",
         subcommands: [
           IngestCommand.self, PushCommand.self, TestTransform.self, QuarantineCommand.self,
-          FeaturesCommand.self, DatasetsCommand.self, SQLCommand.self, EraseCommand.self,
-          SimulateCommand.self, ReplayCommand.self,
+          FeaturesCommand.self, BackfillCommand.self, DatasetsCommand.self, SQLCommand.self,
+          EraseCommand.self, SimulateCommand.self, ReplayCommand.self,
         ]),
       CommandGroup(
         name: "Models",

@@ -79,6 +79,17 @@ struct BlobStoreTests {
     #expect(try leftovers().isEmpty)
   }
 
+  @Test func `a removed blob is gone, and removing what is not there does nothing`() async throws {
+    let digest = try await store.put(Array("a secret".utf8))
+    let other = try await store.put(Array("another".utf8))
+    try await store.remove(digest)
+    try await store.remove(digest)
+    #expect(try await !store.contains(digest))
+    #expect(try await store.get(other) == Array("another".utf8))
+    #expect(try await store.put(Array("a secret".utf8)) == digest)
+    #expect(try await store.contains(digest))
+  }
+
   @Test func `many writers of the same bytes agree`() async throws {
     let bytes = [UInt8](repeating: 7, count: 200_000)
     let digests = try await withThrowingTaskGroup(of: BlobDigest.self) { group in

@@ -111,7 +111,7 @@ import Testing
     defer { fixture.remove() }
     let layout = fixture.layouts[0]
     let before = try await fixture.store.read(view: layout.view, keys: [.string("key 1")])
-    let captured = try await fixture.store.capture(position: ["readings": 1])
+    let captured = try await fixture.store.capture(position: ["readings": 1], views: nil)
     let event = ContractView.event("key 1", at: fixture.now.microseconds, sequence: 9_999, a: 5)
     try await fixture.store.apply([ContractView.write([event], to: layout)], now: fixture.now)
     try await captured.write(to: fixture.path)

@@ -311,7 +311,9 @@ private struct SavesInMemory: SnapshottingOnlineStore {
   }
   func drop(view: String) async throws { try await store.drop(view: view) }
   func counts() async throws -> [String: Int] { try await store.counts() }
-  func capture(position: [String: Int64]) async throws -> any CapturedOnlineState {
+  func capture(
+    position: [String: Int64], views: Set<String>?
+  ) async throws -> any CapturedOnlineState {
     Captured(position: position, feed: feed)
   }
   func restoreSnapshot(from path: String) async throws -> [String: Int64] { [:] }

@@ -92,6 +92,12 @@ enum WarehouseSchema {
       source VARCHAR NOT NULL, transform VARCHAR, digest VARCHAR, first_sequence BIGINT NOT NULL,
       created_at TIMESTAMP NOT NULL);
     """,
+    // Which generation of each view's online states is read, and which is being built; `erasures` is how many there were when it was begun.
+    """
+    CREATE TABLE view_builds (
+      view VARCHAR NOT NULL, generation BIGINT NOT NULL, storage VARCHAR NOT NULL, state VARCHAR NOT NULL,
+      erasures BIGINT NOT NULL, changed_at TIMESTAMP NOT NULL);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

@@ -49,8 +49,11 @@ package final class MemoryOnlineStore: SnapshottingOnlineStore {
     views.withLock { $0 }.mapValues(\.count)
   }
 
-  package func capture(position: [String: Int64]) async throws -> any CapturedOnlineState {
-    let captured = views.withLock { $0 }.values.map { ($0.layout, $0.tables()) }
+  package func capture(
+    position: [String: Int64], views wanted: Set<String>?
+  ) async throws -> any CapturedOnlineState {
+    let captured = views.withLock { $0 }.filter { wanted?.contains($0.key) ?? true }.values
+      .map { ($0.layout, $0.tables()) }
     return MemoryCapture(views: captured, position: position, disk: disk)
   }
 

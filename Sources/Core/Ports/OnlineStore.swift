@@ -132,11 +132,13 @@ package protocol RepairableOnlineStore: PositionedOnlineStore {
 
 /// The ability to write the whole state to a file and to be restored from it.
 package protocol SnapshottingOnlineStore: OnlineStore {
-  /// The states of all views at this moment, to be written while reads and writes go on.
+  /// The states of some views at this moment, to be written while reads and writes go on; nil is all of them.
   ///
   /// The caller keeps writes away until this has returned, which takes no longer than a read, so that `position`
   /// (source name → last applied sequence) is what the states contain.
-  func capture(position: [String: Int64]) async throws -> any CapturedOnlineState
+  func capture(
+    position: [String: Int64], views: Set<String>?
+  ) async throws -> any CapturedOnlineState
   /// Loads the views that were prepared and whose layout is the one of the file.
   ///
   /// A file that is missing, cut short, damaged or of another version is no error: views that it does not hold whole are
@@ -154,6 +156,6 @@ package protocol CapturedOnlineState: Sendable {
 extension SnapshottingOnlineStore {
   /// Writes every view with `position`; the caller keeps writes away until it has returned.
   package func writeSnapshot(to path: String, position: [String: Int64]) async throws {
-    try await capture(position: position).write(to: path)
+    try await capture(position: position, views: nil).write(to: path)
   }
 }

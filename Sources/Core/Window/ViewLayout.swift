@@ -37,6 +37,8 @@ package struct ViewLayout: Sendable, Equatable {
   }
 
   package var view: String
+  /// Tells states of one layout apart: those that are read, and those that are computed anew beside them. Not part of what is equal.
+  package var generation: Int64 = 0
   package var source: String
   package var keyColumns: [String]
   package var keyTypes: [ColumnType]

@@ -27,5 +27,7 @@ extension ViewLayout {
   /// The name that the view's states have in an online store: another layout is another name.
   ///
   /// So a changed view is built beside the one that is being read, and nobody reads states of a layout that is not theirs.
-  package var storageName: String { "\(view)@\(stateDigest.prefix(12))" }
+  package var storageName: String {
+    "\(view)@\(stateDigest.prefix(12))\(generation == 0 ? "" : ".\(generation)")"
+  }
 }

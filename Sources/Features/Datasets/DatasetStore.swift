@@ -48,6 +48,7 @@ package struct DatasetStore: Sendable {
 
   /// Computes a set and keeps it.
   package func save(_ new: NewDataset, snapshot: Snapshot) async throws -> SavedDataset {
+    let erasures = try await erasures()
     switch new.content {
     case .model(let name):
       guard let model = snapshot.project.model(name) else {
@@ -66,7 +67,7 @@ package struct DatasetStore: Sendable {
       let names = spine.columns.map(\.name)
       let keys = Set(snapshot.project.entities.flatMap(\.key)).intersection(names)
       return try await keep(
-        set.columns,
+        set.columns, erasures,
         as: SavedDataset(
           id: "", name: new.name, model: nil, features: features.map(\.description),
           definitionsVersion: snapshot.definitionsVersion, mode: mode, asOf: new.asOf,
@@ -82,12 +83,13 @@ package struct DatasetStore: Sendable {
     _ model: ModelDefinition, name: String, asOf: Timestamp, snapshot: Snapshot
   ) async throws -> (set: ModelTrainingSet, saved: SavedDataset) {
     let plan = try TrainingSetPlan(model, asOf: asOf, snapshot: snapshot)
+    let erasures = try await erasures()
     let through = try await surroundings.positions(plan.sources(snapshot))
     var set = try await TrainingSetBuilder(warehouse: warehouse).build(
       model, asOf: asOf, snapshot: snapshot, within: StoredBound(through: through))
     let rows = set.rows(of: model, snapshot)
     let saved = try await keep(
-      rows.batch,
+      rows.batch, erasures,
       as: SavedDataset(
         id: "", name: name, model: model.name, features: set.features.columns.map(\.name),
         definitionsVersion: snapshot.definitionsVersion, mode: .asCorrected, asOf: asOf,
@@ -98,7 +100,14 @@ package struct DatasetStore: Sendable {
     return (set, saved)
   }
 
-  private func keep(_ batch: ColumnBatch, as draft: SavedDataset) async throws -> SavedDataset {
+  private func erasures() async throws -> Int64 {
+    try await warehouse.query("SELECT count(*) FROM erasures", as: Int64.self).first ?? 0
+  }
+
+  /// - Parameter erasures: how many there had been before the rows were read.
+  private func keep(
+    _ batch: ColumnBatch, _ erasures: Int64, as draft: SavedDataset
+  ) async throws -> SavedDataset {
     var saved = draft
     saved.rows = batch.count
     if case .timestamp(let times)? = batch[saved.time]?.values {
@@ -117,6 +126,14 @@ package struct DatasetStore: Sendable {
         .string(saved.id), .string(saved.name), saved.model.map { .string($0) } ?? .null,
         .int64(Int64(saved.rows)), .timestamp(saved.createdAt), .string(try text(saved)),
       ])
+    // An erasure that begins from here on finds the record; one that began since the rows were read may not have.
+    guard try await self.erasures() == erasures else {
+      try await warehouse.execute("DELETE FROM datasets WHERE id = ?", [.string(saved.id)])
+      try await removeUnused(saved.file)
+      throw PlatformError(
+        .conflict, "a key was erased while the dataset was being saved; save it again",
+        retryable: true)
+    }
     return saved
   }
 

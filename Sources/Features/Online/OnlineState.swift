@@ -19,6 +19,10 @@ package final class OnlineState: StoredEventApplier {
     /// The same by stored view, of the events that have a key of it.
     var newestOfView: [String: Int64] = [:]
     var isRestored = false
+    /// By view, the generation of its states that is read.
+    var generations: [String: Int64] = [:]
+    /// Erasures that this process did: what was being built meanwhile is to be built anew.
+    var erasures = 0
     /// By stored view that was built while this process ran, when it could be read.
     var visibleSince: [String: Timestamp] = [:]
     /// What the last snapshot contained.
@@ -47,11 +51,15 @@ package final class OnlineState: StoredEventApplier {
   private let definitions: Published<Snapshot>
   let store: any OnlineStore
   let clock: any WallClock
-  private let replay: WarehouseReplay
+  let replay: WarehouseReplay
   let warehouse: any Warehouse
   private let snapshotPath: String
   private let logger: Logger
   let gate = SerialGate()
+  /// One after the other: building views for new definitions, and computing a view anew.
+  private let adopting = SerialGate()
+  let rebuilding = SerialGate()
+  let builds: ViewBuilds
   /// One snapshot is written after the other, so that an older one never takes a newer one's place.
   private let saving = SerialGate()
   private let state = Mutex(State())
@@ -70,6 +78,7 @@ package final class OnlineState: StoredEventApplier {
     self.snapshotPath = snapshotPath
     self.logger = logger
     replay = WarehouseReplay(warehouse: warehouse, store: store)
+    builds = ViewBuilds(warehouse: warehouse)
   }
 
   /// The last sequence of a source that is in the states; exact inside `gate`.
@@ -163,13 +172,35 @@ package final class OnlineState: StoredEventApplier {
     }
   }
 
+  // MARK: Building views anew
+
+  var now: Timestamp { clock.now }
+  var erasuresSeen: Int { state.withLock { $0.erasures } }
+
+  /// The last sequence of a source that is in the states; nil for a source that was never read.
+  func applied(_ source: String) -> Int64? { state.withLock { $0.applied[source] } }
+
+  /// Puts a view's new states in the place of the old ones; to be called while nothing is applied.
+  func swap(_ former: String, for layout: ViewLayout, _ snapshot: Snapshot) {
+    state.withLock { state in
+      state.layouts = state.layouts.filter { $0.view != former } + [layout]
+      for (view, layout) in snapshot.layouts where layout.generation > 0 {
+        state.generations[view] = layout.generation
+      }
+      // The views of the file are others now.
+      state.saved = nil
+    }
+    visible.publish(snapshot)
+  }
+
   // MARK: Restoring
 
   /// Brings the state to what the warehouse holds: the snapshot file, then the events since; then makes it visible.
   ///
   /// To be called once, before events are taken in.
   package func restore() async throws {
-    let snapshot = definitions.current
+    let generations = try await builds.current()
+    let snapshot = definitions.current.with(generations: generations, build: 0)
     try await gate.pass {
       try await warehouse.prepare(snapshot.project.sources)
       let layouts = snapshot.storedLayouts
@@ -190,6 +221,7 @@ package final class OnlineState: StoredEventApplier {
       }
       state.withLock { state in
         state.layouts = layouts
+        state.generations = generations
         state.isRestored = true
       }
       visible.publish(snapshot)
@@ -227,7 +259,7 @@ package final class OnlineState: StoredEventApplier {
   }
 
   /// Empties a view.
-  private func start(_ layout: ViewLayout) async throws {
+  func start(_ layout: ViewLayout) async throws {
     try await store.drop(view: layout.view)
     _ = try await store.prepare(layout)
   }
@@ -304,41 +336,87 @@ package final class OnlineState: StoredEventApplier {
 
   /// Makes newer definitions visible, once the views that they add or change are built from the warehouse.
   ///
-  /// Readers have the old definitions and the old views until then. Ingest waits meanwhile. Definitions that are not
-  /// newer than the visible ones are passed over; where it throws nothing has changed.
+  /// Readers have the old definitions and the old views until then. Ingest goes on meanwhile and waits only while the events of the last
+  /// moments are added. Definitions that are not newer than the visible ones are passed over; where it throws nothing has changed.
   package func adopt(_ snapshot: Snapshot) async throws {
-    try await gate.pass {
-      let before = visible.current
-      let (layouts, isRestored) = state.withLock { ($0.layouts, $0.isRestored) }
-      guard isRestored, snapshot.version > before.version else { return }
-      if snapshot.definitionsVersion != before.definitionsVersion {
+    try await adopting.pass {
+      guard isRestored, snapshot.version > visible.current.version else { return }
+      if snapshot.definitionsVersion != visible.current.definitionsVersion {
         try await warehouse.prepare(snapshot.project.sources)
       }
-      let wanted = snapshot.storedLayouts
-      let kept = Set(layouts.map(\.view))
-      let added = wanted.filter { !kept.contains($0.view) }
+      let erasures = erasuresSeen
+      var ahead: [String: Int64] = [:]
       do {
-        for source in snapshot.project.sources {
-          try await build(added.filter { $0.source == source.name }, of: source)
+        try await buildAhead(snapshot, &ahead)
+        try await gate.pass {
+          try await takePlace(snapshot, erasures == erasuresSeen ? ahead : [:])
         }
       } catch {
-        for layout in added { try? await store.drop(view: layout.view) }
+        let kept = Set(state.withLock { $0.layouts.map(\.view) })
+        for view in added(by: snapshot).map(\.view) + ahead.keys where !kept.contains(view) {
+          try? await store.drop(view: view)
+        }
         throw error
       }
-      state.withLock { $0.layouts = wanted }
-      visible.publish(snapshot)
-      let now = clock.now
-      state.withLock { state in for layout in added { state.visibleSince[layout.view] = now } }
-      let names = Set(wanted.map(\.view))
-      for name in kept where !names.contains(name) { try await store.drop(view: name) }
     }
   }
 
-  private func build(_ added: [ViewLayout], of source: SourceDefinition) async throws {
-    let known = state.withLock { $0.applied[source.name] }
+  private var isRestored: Bool { state.withLock { $0.isRestored } }
+
+  /// The views of a snapshot that the store does not have yet.
+  private func added(by snapshot: Snapshot) -> [ViewLayout] {
+    let (layouts, generations) = state.withLock { ($0.layouts, $0.generations) }
+    let kept = Set(layouts.map(\.view))
+    return snapshot.with(generations: generations, build: 0).storedLayouts
+      .filter { !kept.contains($0.view) }
+  }
+
+  /// Builds added views while ingest goes on; `ahead` has, by view, the sequence up to which that was done.
+  private func buildAhead(_ snapshot: Snapshot, _ ahead: inout [String: Int64]) async throws {
+    let added = added(by: snapshot)
+    for source in snapshot.project.sources {
+      let views = added.filter { $0.source == source.name }
+      guard !views.isEmpty, let known = applied(source.name) else { continue }
+      for view in views {
+        try await join(view)
+        ahead[view.view] = .min
+      }
+      try await replay.run(
+        source, targets: views.map { WarehouseReplay.Target(layout: $0, after: .min) },
+        through: known, now: clock.now)
+      for view in views { ahead[view.view] = known }
+    }
+  }
+
+  /// To be called while nothing is applied.
+  private func takePlace(_ definitions: Snapshot, _ ahead: [String: Int64]) async throws {
+    let added = added(by: definitions)
+    for source in definitions.project.sources {
+      try await build(added.filter { $0.source == source.name }, of: source, ahead)
+    }
+    let snapshot = definitions.with(
+      generations: state.withLock { $0.generations }, build: visible.current.build)
+    let (wanted, now) = (snapshot.storedLayouts, clock.now)
+    let kept = state.withLock { state in
+      let kept = state.layouts.map(\.view)
+      state.layouts = wanted
+      for layout in added { state.visibleSince[layout.view] = now }
+      return kept
+    }
+    visible.publish(snapshot)
+    let names = Set(wanted.map(\.view))
+    for name in kept + ahead.keys where !names.contains(name) { try await store.drop(view: name) }
+  }
+
+  private func build(
+    _ added: [ViewLayout], of source: SourceDefinition, _ ahead: [String: Int64]
+  ) async throws {
+    let known = applied(source.name)
     if known != nil, added.isEmpty { return }
-    for layout in added { try await join(layout) }
-    let targets = added.map { WarehouseReplay.Target(layout: $0, after: .min) }
+    for layout in added where ahead[layout.view] == nil { try await join(layout) }
+    let targets = added.map {
+      WarehouseReplay.Target(layout: $0, after: ahead[$0.view] ?? .min)
+    }
     if let known {
       // Events that are committed and wait to be applied go to every view when their turn comes.
       try await replay.run(source, targets: targets, through: known, now: clock.now)
@@ -381,6 +459,7 @@ package final class OnlineState: StoredEventApplier {
   ) async throws -> (removed: [String: Int], rebuilt: Int) {
     try await gate.pass {
       let (layouts, _) = try current()
+      state.withLock { $0.erasures += 1 }
       var removed: [String: Int] = [:]
       var rebuilt = 0
       for layout in layouts {
@@ -448,7 +527,9 @@ package final class OnlineState: StoredEventApplier {
       if let saved, saved.position == position, saved.views == views {
         return (nil as (any CapturedOnlineState)?, position, views)
       }
-      return (try await store.capture(position: position), position, views)
+      return (
+        try await store.capture(position: position, views: Set(views)), position, views
+      )
     }
     guard let captured else { return false }
     try await captured.write(to: snapshotPath)

@@ -7,7 +7,7 @@ import Synchronization
 /// store for each view, whatever the number of rows; no waiting but for the store.
 package final class Hydrator: Sendable {
   private struct Plans {
-    var version: Int64
+    var edition: Snapshot.Edition
     var bySelection: [HydrateSelection: HydrationPlan] = [:]
   }
 
@@ -17,7 +17,7 @@ package final class Hydrator: Sendable {
   private let snapshots: Published<Snapshot>
   private let store: any OnlineStore
   private let clock: any WallClock
-  private let plans = Mutex(Plans(version: -1))
+  private let plans = Mutex(Plans(edition: Snapshot.Edition(version: -1, build: 0)))
 
   /// - Parameter snapshots: the definitions whose views the store has; see `OnlineState.visible`.
   package init(snapshots: Published<Snapshot>, store: any OnlineStore, clock: any WallClock) {
@@ -38,7 +38,7 @@ package final class Hydrator: Sendable {
       } catch let error as PlatformError where error.code == .failedPrecondition {
         // A view that changed since: its old states are gone once the new definitions are visible.
         let newer = snapshots.current
-        guard newer.version != snapshot.version else { throw error }
+        guard newer.edition != snapshot.edition else { throw error }
         snapshot = newer
       }
     }
@@ -51,13 +51,13 @@ package final class Hydrator: Sendable {
 
   private func plan(_ selection: HydrateSelection, _ snapshot: Snapshot) throws -> HydrationPlan {
     let known = plans.withLock { plans in
-      plans.version == snapshot.version ? plans.bySelection[selection] : nil
+      plans.edition == snapshot.edition ? plans.bySelection[selection] : nil
     }
     if let known { return known }
     let plan = try HydrationPlan(selection, snapshot: snapshot)
     plans.withLock { plans in
-      if plans.version != snapshot.version || plans.bySelection.count >= Hydrator.maximumPlans {
-        plans = Plans(version: snapshot.version)
+      if plans.edition != snapshot.edition || plans.bySelection.count >= Hydrator.maximumPlans {
+        plans = Plans(edition: snapshot.edition)
       }
       plans.bySelection[selection] = plan
     }

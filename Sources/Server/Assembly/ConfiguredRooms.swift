@@ -15,11 +15,12 @@ extension Configuration.PredictionLog {
 extension Configuration.Jobs {
   /// What runs the jobs of a queue, under a name of its own.
   func runner(
-    _ queue: JobQueue, _ training: TrainingJob,
+    _ queue: JobQueue, _ training: TrainingJob, backfill: BackfillSteps,
     announce: @escaping @Sendable (JobRun, JobAttemptNews) -> Void, _ log: Logger
   ) -> Runner {
     Runner(
-      queue: queue, training: training, clock: SystemClock(), owner: UUID().uuidString,
+      queue: queue, training: training, backfill: backfill, clock: SystemClock(),
+      owner: UUID().uuidString,
       lease: lease, backOff: BackOff(base: backOff, limit: backOffLimit), log: log,
       announce: announce)
   }

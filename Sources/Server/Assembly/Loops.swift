@@ -69,7 +69,9 @@ struct JobService: Service {
 
   func run() async throws {
     let recovered = try await queue.recover()
-    for run in recovered { announce(run, .aborted("the process that ran it is gone")) }
+    for run in recovered where !run.isBackfill {
+      announce(run, .aborted("the process that ran it is gone"))
+    }
     if !recovered.isEmpty {
       log.notice("jobs taken up again", metadata: ["count": "\(recovered.count)"])
     }

@@ -189,6 +189,7 @@ extension Martlet_V1_Job {
     reason = run.reason
     error = run.error ?? ""
     version = run.version ?? 0
+    progress = run.progress
   }
 }
 

@@ -31,6 +31,17 @@ extension FeatureStoreService {
   }
 }
 
+extension FeatureStoreService {
+  func backfill(
+    request: Martlet_V1_BackfillRequest, context: ServerContext
+  ) async throws -> Martlet_V1_Job {
+    Martlet_V1_Job(
+      try await services.backfill(
+        request.view, reason: request.reason.isEmpty ? "asked for" : request.reason,
+        rowsPerSecond: request.rowsPerSecond == 0 ? nil : Int64(request.rowsPerSecond)))
+  }
+}
+
 extension ParityCheck.Mismatch {
   fileprivate var wire: Martlet_V1_FeatureMismatch {
     var wire = Martlet_V1_FeatureMismatch()

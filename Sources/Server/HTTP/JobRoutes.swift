@@ -2,7 +2,7 @@ import Core
 import Hummingbird
 import Jobs
 
-/// Training jobs: the list, one, cancel and retry.
+/// Trainings and backfills: the list, one, cancel and retry.
 struct JobRoutes {
   let services: PlatformServices
 
@@ -18,6 +18,13 @@ struct JobRoutes {
       }
       return JSONResponse.ok(
         JobJSON.job(try await services.nextChange(of: id, seen: request.query("seen") ?? "")))
+    }
+    router.post("views/:view/backfill") { request, context in
+      let body = try await request.json()
+      let job = try await services.backfill(
+        context.name("view"), reason: body["reason"]?.string ?? "asked for",
+        rowsPerSecond: body["rows_per_second"]?.int)
+      return JSONResponse.ok(JobJSON.job(job))
     }
     router.post("jobs/:id/cancel") { _, context in
       try await change(context.name("id"), .cancel, "is over already")

@@ -218,6 +218,19 @@ package enum Martlet_V1_FeatureStore: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Backfill" metadata.
+        package enum Backfill: Sendable {
+            /// Request type for "Backfill".
+            package typealias Input = Martlet_V1_BackfillRequest
+            /// Response type for "Backfill".
+            package typealias Output = Martlet_V1_Job
+            /// Descriptor for "Backfill".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.FeatureStore"),
+                method: "Backfill",
+                type: .unary
+            )
+        }
         /// Namespace for "Erase" metadata.
         package enum Erase: Sendable {
             /// Request type for "Erase".
@@ -248,6 +261,7 @@ package enum Martlet_V1_FeatureStore: Sendable {
             ListDatasets.descriptor,
             ExportDataset.descriptor,
             VerifyDataset.descriptor,
+            Backfill.descriptor,
             Erase.descriptor
         ]
     }
@@ -544,6 +558,24 @@ extension Martlet_V1_FeatureStore {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_DatasetName>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyDatasetResponse>
+
+        /// Handle the "Backfill" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_BackfillRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_Job` messages.
+        func backfill(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_BackfillRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Job>
 
         /// Handle the "Erase" method.
         ///
@@ -842,6 +874,24 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyDatasetResponse>
 
+        /// Handle the "Backfill" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_BackfillRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_Job` message.
+        func backfill(
+            request: GRPCCore.ServerRequest<Martlet_V1_BackfillRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Job>
+
         /// Handle the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -1139,6 +1189,24 @@ extension Martlet_V1_FeatureStore {
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_VerifyDatasetResponse
 
+        /// Handle the "Backfill" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_BackfillRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_Job` to respond with.
+        func backfill(
+            request: Martlet_V1_BackfillRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_Job
+
         /// Handle the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -1329,6 +1397,17 @@ extension Martlet_V1_FeatureStore.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Martlet_V1_FeatureStore.Method.Backfill.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_BackfillRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_Job>(),
+            handler: { request, context in
+                try await self.backfill(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Martlet_V1_FeatureStore.Method.Erase.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_EraseRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_EraseResponse>(),
@@ -1504,6 +1583,17 @@ extension Martlet_V1_FeatureStore.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_VerifyDatasetResponse> {
         let response = try await self.verifyDataset(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func backfill(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_BackfillRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Job> {
+        let response = try await self.backfill(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1721,6 +1811,19 @@ extension Martlet_V1_FeatureStore.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_VerifyDatasetResponse> {
         return GRPCCore.ServerResponse<Martlet_V1_VerifyDatasetResponse>(
             message: try await self.verifyDataset(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func backfill(
+        request: GRPCCore.ServerRequest<Martlet_V1_BackfillRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Job> {
+        return GRPCCore.ServerResponse<Martlet_V1_Job>(
+            message: try await self.backfill(
                 request: request.message,
                 context: context
             ),
@@ -2094,6 +2197,29 @@ extension Martlet_V1_FeatureStore {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_VerifyDatasetResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_VerifyDatasetResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Backfill" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_BackfillRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_BackfillRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_Job` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func backfill<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_BackfillRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_BackfillRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Job>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Job>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Erase" method.
@@ -2642,6 +2768,40 @@ extension Martlet_V1_FeatureStore {
             )
         }
 
+        /// Call the "Backfill" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_BackfillRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_BackfillRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_Job` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func backfill<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_BackfillRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_BackfillRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Job>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Job>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_FeatureStore.Method.Backfill.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Erase" method.
         ///
         /// > Source IDL Documentation:
@@ -3107,6 +3267,35 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_DatasetName>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_VerifyDatasetResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Backfill" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_BackfillRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func backfill<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_BackfillRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Job>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.backfill(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_BackfillRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_Job>(),
             options: options,
             onResponse: handleResponse
         )
@@ -3632,6 +3821,39 @@ extension Martlet_V1_FeatureStore.ClientProtocol {
             metadata: metadata
         )
         return try await self.verifyDataset(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Backfill" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Files a job that computes a view's online state anew from raw events, beside the one that is read.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func backfill<Result>(
+        _ message: Martlet_V1_BackfillRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Job>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_BackfillRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.backfill(
             request: request,
             options: options,
             onResponse: handleResponse

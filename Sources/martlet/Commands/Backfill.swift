@@ -1,0 +1,51 @@
+import ArgumentParser
+import Core
+import Foundation
+import Server
+
+struct BackfillCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "backfill",
+    abstract: "Compute the online state of a view anew from its raw events.",
+    discussion: """
+      The new state is built beside the one that is read, while events come in, and takes its place at once. It is a \
+      job: it goes on after a crash, `martlet jobs list` shows how far it is, `martlet jobs cancel` ends it.
+
+      EXAMPLE
+        martlet backfill customer_orders
+        martlet backfill customer_orders.spend_30d --throttle 100000 --no-wait
+      """)
+
+  @OptionGroup var options: CommonOptions
+  @Argument(help: "The view, or a feature of it: a view's features share one state.")
+  var target: String
+  @Option(help: "The most events read a second.") var throttle: Int64?
+  @Option(help: "Why, for the list of jobs.") var reason = "asked for"
+  @Flag(inversion: .prefixedNo, help: "Wait for its end.") var wait = true
+
+  func run() async throws {
+    let body = JSON.object([
+      "reason": .string(reason), "rows_per_second": throttle.map { .int($0) } ?? .null,
+    ])
+    let job = try await PlatformConnection.with(options) { [self] platform in
+      var job = try await platform.post("/api/v1/views/\(target.urlEscaped)/backfill", body)
+      var shown = ""
+      while wait, ["PENDING", "RUNNING"].contains(job["state"]?.string ?? "") {
+        if let progress = job["progress"]?.string, progress != shown {
+          shown = progress
+          if !options.json { FileHandle.standardError.write(Data("\(progress) …\n".utf8)) }
+        }
+        job = try await platform.get(
+          "/api/v1/jobs/\((job["id"]?.string ?? "").urlEscaped)?wait=true&seen=\(shown.urlEscaped)")
+      }
+      return job
+    }
+    if options.json { print(job.text) }
+    let (id, state) = (job["id"]?.string ?? "", job["state"]?.string ?? "")
+    guard !wait || state == "COMPLETED" else {
+      throw PlatformError(
+        .failedPrecondition, "job \(id) \(state): \(job["error"]?.string ?? "")")
+    }
+    if !options.json { print("job \(id) \(state): \(job["progress"]?.string ?? "")") }
+  }
+}
