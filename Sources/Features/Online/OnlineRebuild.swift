@@ -147,6 +147,13 @@ extension OnlineState {
   }
 
   private func stored(_ keys: [EntityKey], _ layout: ViewLayout) async throws -> Set<EntityKey> {
+    // Without key columns there is one key, which every event has.
+    if layout.keyColumns.isEmpty {
+      return try await warehouse.query(
+        "SELECT 1::BIGINT FROM \(EventTable.quoted(EventTable.name(for: layout.source))) LIMIT 1",
+        as: Int64.self
+      ).isEmpty ? [] : Set(keys)
+    }
     let row = "(\(layout.keyColumns.map { _ in "?" }.joined(separator: ", ")))"
     let found = Mutex<Set<EntityKey>>([])
     try await warehouse.stream(
@@ -163,7 +170,8 @@ extension OnlineState {
   }
 
   private static func columns(_ layout: ViewLayout) -> String {
-    layout.keyColumns.map(EventTable.quoted).joined(separator: ", ")
+    layout.keyColumns.isEmpty
+      ? "0" : layout.keyColumns.map(EventTable.quoted).joined(separator: ", ")
   }
 }
 

@@ -84,6 +84,10 @@ enum RedisFault {
       "a key of the online store holds \(what); it was changed by another program or another version: rebuild the online store from the warehouse",
       context: ["key": String(decoding: key, as: UTF8.self)])
   }
+
+  static func isForeign(_ error: PlatformError) -> Bool {
+    error.code == .storage && error.context["key"] != nil
+  }
 }
 
 extension RESPValue {

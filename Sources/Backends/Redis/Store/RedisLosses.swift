@@ -61,6 +61,17 @@ extension RedisOnlineStore {
     return known.allSatisfy { stored[$0.key] ?? .min >= $0.value }
   }
 
+  /// Gives a view up that has a state which nobody can read: it would stop every later write of its key.
+  func forfeit(_ view: RedisView) async throws {
+    let positions = keys.positions(of: view.layout.view)
+    for reply in try await router.send(
+      [RedisRequest([Array("DEL".utf8), positions], key: positions)], lane: .writes)
+    {
+      _ = try reply.unlessError()
+    }
+    lose(view)
+  }
+
   package func lostViews() async throws -> [String] {
     for view in allViews where !view.isLost.load(ordering: .acquiring) {
       if try await !isWhole(view) { lose(view) }

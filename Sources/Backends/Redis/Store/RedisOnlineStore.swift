@@ -221,8 +221,13 @@ package final class RedisOnlineStore: RepairableOnlineStore {
       try await view.gate.pass {
         let completed = try await completed(view, stream: ours)
         guard completed < last else { return }
-        try await apply(
-          write, to: view, origin: .stream(ours, completed: completed), now: now)
+        do {
+          try await apply(
+            write, to: view, origin: .stream(ours, completed: completed), now: now)
+        } catch let error as PlatformError where RedisFault.isForeign(error) {
+          try await forfeit(view)
+          throw PlatformError(.failedPrecondition, error.message)
+        }
         try await complete(view: write.view, stream: stream, through: last)
       }
     }
