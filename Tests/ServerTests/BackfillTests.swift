@@ -27,7 +27,8 @@ extension WholeProgram {
 
     @Test("a backfill mends a damaged store, and says how far it is")
     func mends() async throws {
-      try await DistributedTests.withRedis { port in
+      try await RedisProcess.with { redis in
+        let port = redis.port
         try await ShopProject.with(environment: Self.redis(port)) { platform in
           let rest = platform.rest
           try await Self.feed(rest, 0..<3_000)
@@ -122,7 +123,7 @@ extension WholeProgram {
         }
       }
       if onRedis {
-        try await DistributedTests.withRedis { try await rounds(Self.redis($0)) }
+        try await RedisProcess.with { try await rounds(Self.redis($0.port)) }
       } else {
         try await rounds([:])
       }

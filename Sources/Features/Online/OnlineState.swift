@@ -177,9 +177,6 @@ package final class OnlineState: StoredEventApplier {
   var now: Timestamp { clock.now }
   var erasuresSeen: Int { state.withLock { $0.erasures } }
 
-  /// The last sequence of a source that is in the states; nil for a source that was never read.
-  func applied(_ source: String) -> Int64? { state.withLock { $0.applied[source] } }
-
   /// Puts a view's new states in the place of the old ones; to be called while nothing is applied.
   func swap(_ former: String, for layout: ViewLayout, _ snapshot: Snapshot) {
     state.withLock { state in

@@ -71,7 +71,9 @@ final class WorldStores {
 
   private func capture() async throws {
     guard world.snapshotAfter == applied.count else { return }
-    captured = (try await memory.capture(position: ["s": Int64(applied.count)]), applied.count)
+    captured = (
+      try await memory.capture(position: ["s": Int64(applied.count)], views: nil), applied.count
+    )
   }
 
   /// New processes: one restores the snapshot and replays what came after it, the other finds its states where they were.
