@@ -85,14 +85,13 @@ package struct Platform: Sendable {
       announce: Self.announcement(openLineage, catalog), log)
     database = try configuration.databaseService.open(warehouse, configuration.redis, log)
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
-    let kafka = try configuration.kafka.ends(
-      ingestor, online, warehouse: identity, log)
+    let kafka = try configuration.kafka.ends(ingestor, online, warehouse: identity, log)
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
-      ingestor: ingestor,
-      files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor), tables: DuckDBTableFiles(),
-      hydrator: hydrator,
-      predictor: predictor, served: served, log: predictionLog, monitor: monitor, jobs: jobs,
+      ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
+      tables: DuckDBTableFiles(),
+      hydrator: hydrator, predictor: predictor, served: served, log: predictionLog,
+      monitor: monitor, jobs: jobs,
       datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
       stream: kafka?.stream, pushProducer: kafka?.pushProducer)
