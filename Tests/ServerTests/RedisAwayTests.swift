@@ -158,9 +158,11 @@ extension WholeProgram {
         let after = try await platform.martlet("features", "rebuild", "--verify")
         #expect(after.status == 0 && after.output.contains("4 keys compared, 0 differ"), "\(after)")
         #expect(Self.counts(try await Self.read(platform)) == [20, 20])
-        let read = try await platform.rest.online(
-          ["activity.events_7d"], #"[{"customer_id": 3}, {"customer_id": 9}]"#)
-        #expect(read.map { $0["values"]?.array?[0] } == [.int(26), .int(0)])
+        let read = try await platform.rest.post(
+          "/api/v1/features/online",
+          #"{"features": ["activity.events_7d"], "entities": [{"customer_id": 3}, {"customer_id": 9}]}"#
+        )
+        #expect(Self.counts(read) == [26, 0], "\(read)")
         let unknown = try await platform.martlet("features", "rebuild", "activty")
         #expect(unknown.status == 1 && unknown.errors.contains("'activity'"), "\(unknown)")
       }

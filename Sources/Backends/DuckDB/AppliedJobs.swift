@@ -76,7 +76,7 @@ struct AppliedJobs {
   /// All in one transaction; returns how many rows each changed.
   private func together(_ jobs: [WriteJob]) throws -> [Int] {
     guard !jobs.isEmpty else { return [] }
-    return try writer.transaction(check: {}) { (appender) -> [Int] in
+    return try writer.transaction { (appender) -> [Int] in
       var changed: [Int] = []
       var start = 0
       while start < jobs.count {
@@ -114,7 +114,7 @@ struct AppliedJobs {
   private func refused(_ job: WriteJob, _ error: PlatformError) throws -> WriteOutcome {
     let mayPass = error.retryable || error.code == .storage
     if !mayPass {
-      try writer.transaction(check: {}) { appender in
+      try writer.transaction { appender in
         try appender.append(notes(of: [job], error: error), to: "applied_jobs")
       }
     }

@@ -37,7 +37,7 @@ final class WarehouseWriter: @unchecked Sendable {
   }
 
   func transaction<Output>(
-    check: @escaping () throws -> Void, _ body: (DuckDBAppender) throws -> Output
+    check: @escaping () throws -> Void = {}, _ body: (DuckDBAppender) throws -> Output
   ) throws -> Output {
     try connection.transaction {
       let appender = DuckDBAppender(connection, tables: tables, now: clock.now, check: check)

@@ -10,8 +10,6 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
 
   private static let chunkBytes = 1 << 20
 
-  init(services: PlatformServices) { self.services = services }
-
   func push(
     request: RPCAsyncSequence<Martlet_V1_PushRequest, any Error>, context: ServerContext
   ) async throws -> Martlet_V1_PushResponse {
