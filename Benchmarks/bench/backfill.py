@@ -79,7 +79,7 @@ def tiles(database: Path) -> tuple[float, dict[int, float]]:
     with duckdb.connect(str(database), read_only=True) as connection:
         begin = time.perf_counter()
         connection.execute(
-            "SELECT k, time_bucket(INTERVAL 1 DAY, ts), count(*), sum(c0), min(c0), max(c0) "
+            "SELECT k, epoch_us(time_bucket(INTERVAL 1 DAY, ts)), count(*), sum(c0), min(c0), max(c0) "
             "FROM readings GROUP BY ALL"
         ).fetchall()
         seconds = time.perf_counter() - begin
