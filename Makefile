@@ -27,10 +27,9 @@ build: bootstrap ## Install what is missing and build .build/release/martlet
 demo: build ## Run the whole ring on a simulated shop (DEMO=once: end instead of staying up)
 	examples/shop/demo
 
-# `--skip-build` and the one configuration keep `swift test` from building anything again.
 test: bootstrap ## Build and run every test, Swift and Python
 	$(BUILD) --build-tests
-	swift test --configuration release --skip-build --disable-xctest
+	dev/test
 	$(PYTHON) -m pytest -q python/tests
 
 lint: bootstrap ## Check format, Python, scripts and generated code; changes nothing
