@@ -67,9 +67,16 @@ extension KafkaPollLoop {
       ? code : list?.failure?.code
     commits.answered(isDone: failure == nil, now: clock.now)
     guard let failure else { return }
+    // The group takes no offsets any more until its members have joined anew, which waits for what we hold.
+    if releaser != nil, Self.comesTooLate(failure) { settleRelease() }
     listener.logger.info(
       "Kafka: offsets were not committed and will be again; \(KafkaFault.text(failure))",
       metadata: ["code": "\(KafkaFault.name(failure))"])
+  }
+
+  private static func comesTooLate(_ code: rd_kafka_resp_err_t) -> Bool {
+    code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION
+      || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
   }
 
   private func settleReleaseIfDue() {
