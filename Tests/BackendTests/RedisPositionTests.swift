@@ -169,6 +169,36 @@ import Testing
     }
   }
 
+  @Test func `readers of a lost view are told to come again while it is emptied`() async throws {
+    try await RedisServer.with { server in
+      let store = try RedisOnlineStore.test(server)
+      defer { store.close() }
+      let layout = ContractView.layout()
+      _ = try await store.prepare(layout)
+      let event = ContractView.event("x", at: ContractView.base, sequence: 1, a: 1)
+      let write = ContractView.write([event], to: layout)
+      try await store.apply([write], now: Self.end, stream: "readings")
+      #expect(try await server.cli("FLUSHALL") == "OK")
+      #expect(try await store.lostViews() == [layout.view])
+      try await withThrowingTaskGroup { tasks in
+        tasks.addTask {
+          for _ in 0..<50 { try await store.empty(layout) }
+        }
+        for _ in 0..<500 {
+          let error = await failure {
+            _ = try await store.read(view: layout.view, keys: [.string("x")])
+          }
+          #expect(error?.code == .unavailable)
+        }
+        try await tasks.waitForAll()
+      }
+      #expect(try await store.positions(of: layout.view).isEmpty)
+      store.restored(view: layout.view)
+      #expect(
+        try await store.read(view: layout.view, keys: [.string("x")]).map { $0 == nil } == [true])
+    }
+  }
+
   @Test
   func `a server that comes back empty or older is noticed by the first read, not answered for`()
     async throws

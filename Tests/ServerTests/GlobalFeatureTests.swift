@@ -44,9 +44,12 @@ extension WholeProgram {
 
       """
 
-    private static func with(_ body: (PlatformProcess) async throws -> Void) async throws {
+    private static func with(
+      environment: [String: String] = [:], _ body: (PlatformProcess) async throws -> Void
+    ) async throws {
       try await PlatformProcess.with(
-        files: ["martlet.yaml": definitions], environment: ShopProject.environment
+        files: ["martlet.yaml": definitions],
+        environment: ShopProject.environment.merging(environment) { $1 }
       ) { platform in
         let applied = try await platform.rest.apply(definitions)
         #expect(applied.status == 200, "\(applied)")
@@ -152,8 +155,19 @@ extension WholeProgram {
     }
 
     @Test("an erased customer leaves what everyone bought, and everyone cannot be erased")
-    func erasure() async throws {
-      try await Self.with { platform in
+    func erasure() async throws { try await Self.erasure([:]) }
+
+    @Test("an erased customer leaves what everyone bought on Redis too")
+    func erasureOnRedis() async throws {
+      try await RedisServer.with { redis in
+        try await Self.erasure([
+          "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(redis.port)",
+        ])
+      }
+    }
+
+    private static func erasure(_ environment: [String: String]) async throws {
+      try await Self.with(environment: environment) { platform in
         try await Self.feed(platform)
         let refused = try await Self.erase(platform, "everyone", "[]")
         #expect(refused.status == 400, "\(refused)")

@@ -100,6 +100,8 @@ package protocol PositionedOnlineStore: OnlineStore {
   ///
   /// Their reads fail with `unavailable` from when that is noticed (at the latest here) until `restored` is called.
   func lostViews() async throws -> [String]
+  /// Takes every state and position from a view, which stays prepared; one that is lost stays unreadable meanwhile.
+  func empty(_ layout: ViewLayout) async throws
   /// Lets a view be read again, after it was filled from its position.
   func restored(view: String)
   /// Notes that the view has every event of a stream up to `sequence`, as after it was filled with `apply(_:now:)`.
@@ -151,11 +153,4 @@ package protocol SnapshottingOnlineStore: OnlineStore {
 package protocol CapturedOnlineState: Sendable {
   /// Writes the file atomically: after a kill at any instant there is the old file or the whole new one, synced to disk.
   func write(to path: String) async throws
-}
-
-extension SnapshottingOnlineStore {
-  /// Writes every view with `position`; the caller keeps writes away until it has returned.
-  package func writeSnapshot(to path: String, position: [String: Int64]) async throws {
-    try await capture(position: position, views: nil).write(to: path)
-  }
 }

@@ -131,7 +131,7 @@ extension OnlineState {
   /// The sequence up to which an earlier attempt had come; the states are empty where there was none.
   private func checkpoint(_ build: Build) async throws -> Int64 {
     let goesOn = try await builds.begin(
-      build.layout.view, build.layout.generation, storage: build.stored.view, at: now)
+      build.layout.view, build.layout.generation, storage: build.stored.view, at: clock.now)
     if goesOn, let store = store as? any PositionedOnlineStore,
       try await !store.prepare(build.stored),
       let position = try await store.positions(of: build.stored.view)[build.source.name]
@@ -145,7 +145,7 @@ extension OnlineState {
   private func extend(_ build: Build, _ after: Int64, _ through: Int64) async throws {
     try await replay.run(
       build.source, targets: [WarehouseReplay.Target(layout: build.stored, after: after)],
-      through: through, now: now)
+      through: through, now: clock.now)
   }
 
   /// Adds the events of the last moments while none is applied, and lets the new states be read.
@@ -156,7 +156,7 @@ extension OnlineState {
         current == build.layout, current.generation + 1 == build.layout.generation
       else { throw Outdated() }
       if let last = applied(build.source.name) { try await extend(build, after, last) }
-      try await builds.finish(build.stored.view, at: now)
+      try await builds.finish(build.stored.view, at: clock.now)
       swap(current.storageName, for: build.stored, before.with(build.layout))
       try await store.drop(view: current.storageName)
     }

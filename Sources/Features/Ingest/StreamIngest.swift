@@ -7,8 +7,9 @@ import Synchronization
 /// the group's offsets.
 ///
 /// Guarantees (semantics §11):
-/// - A record is counted once in both stores, whatever process dies when: the position is stored in the transaction
-/// that stores the events, reading begins there, and of two readers of a partition one is refused.
+/// - A record is counted once in this warehouse and in the online store, whenever the process dies: the position is stored in the
+///   transaction that stores the events, reading begins there, and of two readers of a partition one is refused. Where partitions
+///   go to another warehouse, docs/internals/delivery.md says what holds.
 /// - Offsets are committed to the group only after both stores have the events.
 /// - A record that is no event goes to quarantine whole, as `kafka TOPIC/PARTITION/OFFSET`, and stops nothing.
 /// - A full ingest queue holds the stream back, and a full stream its brokers.
@@ -38,8 +39,7 @@ package final class StreamIngest: Sendable {
   /// - Parameters:
   ///   - group: how far the group is, and which warehouses have the events; nil where this is the only one.
   ///   - warehouse: which one the ingestor stores into.
-  ///   - open: joins the group for these topics; called again after a failure and when the
-  /// definitions name other topics.
+  ///   - open: joins the group for these topics; called again after a failure and when the definitions name other topics.
   package init(
     ingestor: Ingestor, definitions: Published<Snapshot>, group: (any GroupProgress)? = nil,
     warehouse: String = "", pause: Duration = .seconds(1),

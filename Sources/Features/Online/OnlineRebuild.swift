@@ -147,23 +147,18 @@ extension OnlineState {
   }
 
   private func stored(_ keys: [EntityKey], _ layout: ViewLayout) async throws -> Set<EntityKey> {
-    // Without key columns there is one key, which every event has.
-    if layout.keyColumns.isEmpty {
-      return try await warehouse.query(
-        "SELECT 1::BIGINT FROM \(EventTable.quoted(EventTable.name(for: layout.source))) LIMIT 1",
-        as: Int64.self
-      ).isEmpty ? [] : Set(keys)
-    }
-    let row = "(\(layout.keyColumns.map { _ in "?" }.joined(separator: ", ")))"
+    let rows = layout.rows(of: keys)
     let found = Mutex<Set<EntityKey>>([])
     try await warehouse.stream(
-      """
-      SELECT DISTINCT \(Self.columns(layout)) FROM \
-      \(EventTable.quoted(EventTable.name(for: layout.source))) WHERE (\(Self.columns(layout))) IN \
-      (\(keys.map { _ in row }.joined(separator: ", ")))
-      """, keys.flatMap { $0.parts.map(\.value) }
+      "SELECT DISTINCT \(Self.columns(layout)) FROM "
+        + "\(EventTable.quoted(EventTable.name(for: layout.source))) WHERE \(rows.condition)",
+      rows.parameters
     ) { batch in
-      let keys = EntityKey.keys(of: batch.columns, count: batch.count)
+      // Without key columns there is one key, which every event has.
+      let keys =
+        layout.keyColumns.isEmpty
+        ? [EntityKey?](repeating: keys.first, count: batch.count)
+        : EntityKey.keys(of: batch.columns, count: batch.count)
       found.withLock { $0.formUnion(keys.compactMap { $0 }) }
     }
     return found.withLock { $0 }

@@ -174,7 +174,6 @@ package final class OnlineState: StoredEventApplier {
 
   // MARK: Building views anew
 
-  var now: Timestamp { clock.now }
   var erasuresSeen: Int { state.withLock { $0.erasures } }
 
   /// Puts a view's new states in the place of the old ones; to be called while nothing is applied.
@@ -257,6 +256,7 @@ package final class OnlineState: StoredEventApplier {
 
   /// Empties a view.
   func start(_ layout: ViewLayout) async throws {
+    if let store = store as? any PositionedOnlineStore { return try await store.empty(layout) }
     try await store.drop(view: layout.view)
     _ = try await store.prepare(layout)
   }
@@ -283,7 +283,7 @@ package final class OnlineState: StoredEventApplier {
   ///
   /// To be called from time to time; a store that is away has lost nothing.
   package func mend() async throws {
-    guard let store = store as? any PositionedOnlineStore, state.withLock({ $0.isRestored }),
+    guard let store = store as? any PositionedOnlineStore, isRestored,
       try await !store.lostViews().isEmpty
     else { return }
     try await gate.pass { try await recover(store, because: nil) }
@@ -322,7 +322,7 @@ package final class OnlineState: StoredEventApplier {
         targets.append(WarehouseReplay.Target(layout: layout, after: after ?? .min))
       }
       // Up to where the other views are: what comes next goes to all of them.
-      let last = state.withLock { $0.applied[source.name] } ?? .min
+      let last = applied(source.name) ?? .min
       try await replay.run(source, targets: targets, through: last, now: clock.now)
     }
     for layout in layouts { store.restored(view: layout.view) }
@@ -479,21 +479,11 @@ package final class OnlineState: StoredEventApplier {
 
   private func refill(_ layout: ViewLayout, _ keys: [EntityKey]) async throws {
     guard let source = visible.current.project.source(layout.source),
-      let last = state.withLock({ $0.applied[layout.source] })
+      let last = applied(layout.source)
     else { return }
-    // Every event is about the one key of no columns.
-    if layout.keyColumns.isEmpty {
-      return try await replay.run(
-        source, targets: [WarehouseReplay.Target(layout: layout, after: .min)], through: last,
-        now: clock.now)
-    }
-    let columns = layout.keyColumns.map(EventTable.quoted).joined(separator: ", ")
-    let row = "(\(layout.keyColumns.map { _ in "?" }.joined(separator: ", ")))"
-    let rows = keys.map { _ in row }.joined(separator: ", ")
     try await replay.run(
       source, targets: [WarehouseReplay.Target(layout: layout, after: .min)], through: last,
-      now: clock.now,
-      only: ("(\(columns)) IN (\(rows))", keys.flatMap { $0.parts.map(\.value) }))
+      now: clock.now, only: layout.rows(of: keys))
   }
 
   // MARK: Saving

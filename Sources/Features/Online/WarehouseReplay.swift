@@ -192,3 +192,16 @@ struct ReplayQuery: Sendable {
     }
   }
 }
+
+extension ViewLayout {
+  /// The SQL condition on events of keys; every event is about the one key of no columns.
+  func rows(of keys: [EntityKey]) -> (condition: String, parameters: [Value]) {
+    if keyColumns.isEmpty { return (keys.isEmpty ? "false" : "true", []) }
+    let columns = keyColumns.map(EventTable.quoted).joined(separator: ", ")
+    let row = "(\(keyColumns.map { _ in "?" }.joined(separator: ", ")))"
+    let rows = keys.map { _ in row }.joined(separator: ", ")
+    return (
+      keys.isEmpty ? "false" : "(\(columns)) IN (\(rows))", keys.flatMap { $0.parts.map(\.value) }
+    )
+  }
+}

@@ -79,6 +79,11 @@ package final class RedisOnlineStore: RepairableOnlineStore {
     return isEmptied
   }
 
+  package func empty(_ layout: ViewLayout) async throws {
+    try await patiently("empty view '\(layout.view)'") { try await self.forget(layout.view) }
+    _ = try await prepare(layout)
+  }
+
   package func drop(view: String) async throws {
     state.withLock { state in
       state.views[view] = nil

@@ -60,7 +60,8 @@ extension RedisOnlineStore {
     try await erase(view) {}
   }
 
-  private func forget(_ view: String) async throws {
+  /// Leaves a view for the next `register` to empty.
+  func forget(_ view: String) async throws {
     let positions = keys.positions(of: view)
     let replies = try await router.send(
       [
