@@ -1,3 +1,4 @@
+import Core
 import TestKit
 
 /// An expression in our language, and the same rule in DuckDB's SQL.

@@ -111,7 +111,7 @@ enum OnlineShop {
   }
 
   /// Orders over two days: ties, corrections, late and future ones, nulls, absent cells, NaN.
-  static func randomOrders(_ count: Int, using random: inout TestKit.SeededGenerator) -> [Order] {
+  static func randomOrders(_ count: Int, using random: inout SeededGenerator) -> [Order] {
     (1...count).map { sequence in
       let time = base + Int64.random(in: 0..<(48 * 60), using: &random) * minute
       let amounts: [Value?] = [

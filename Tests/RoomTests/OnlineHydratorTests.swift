@@ -53,7 +53,7 @@ struct OpenShop {
 
   @Test func `reads at any time equal plain loops over all the events`() async throws {
     let seed = UInt64.random(in: 0..<(.max))
-    var random = TestKit.SeededGenerator(seed: seed)
+    var random = SeededGenerator(seed: seed)
     let shop = try await OpenShop()
     // Arrival in any order, while the clock goes on: most orders come late, some are from the future.
     var arriving = OnlineShop.randomOrders(600, using: &random)[...]

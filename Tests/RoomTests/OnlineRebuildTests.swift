@@ -20,7 +20,7 @@ import Testing
   /// A shop with random orders, and the same shop that nothing happens to.
   private func shops(_ count: Int = 400) async throws -> (OpenShop, OpenShop, [Order]) {
     let seed = UInt64.random(in: .min ... .max)
-    var random = TestKit.SeededGenerator(seed: seed)
+    var random = SeededGenerator(seed: seed)
     let (shop, other) = (try await OpenShop(), try await OpenShop())
     for one in [shop, other] {
       one.clock.set(Timestamp(microseconds: OnlineShop.base) + .hours(30))
@@ -120,7 +120,7 @@ import Testing
     _ = try await shop.state.rebuild(request()) { _ in try await shop.state.adopt(changed) }
     #expect(shop.state.visible.current.version == 2)
     #expect(try storage(shop).hasSuffix(".1"))
-    var random = TestKit.SeededGenerator(seed: 5)
+    var random = SeededGenerator(seed: 5)
     let more = OnlineShop.randomOrders(100, using: &random).map { order in
       var order = order
       order.sequence += 1_000

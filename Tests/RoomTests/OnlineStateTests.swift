@@ -41,7 +41,7 @@ import Testing
   }
 
   @Test func `a start without a snapshot reads everything from the warehouse`() async throws {
-    var random = TestKit.SeededGenerator(seed: 11)
+    var random = SeededGenerator(seed: 11)
     let running = try await OpenShop()
     let restarted = try await OpenShop(restoring: false)
     for shop in [running, restarted] {
@@ -60,7 +60,7 @@ import Testing
   }
 
   @Test func `a start takes the snapshot and the events since, each once`() async throws {
-    var random = TestKit.SeededGenerator(seed: 12)
+    var random = SeededGenerator(seed: 12)
     let folder = FileManager.default.temporaryDirectory.appending(
       path: "martlet-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -118,7 +118,7 @@ import Testing
   {
     let before = try OnlineShop.snapshot(views: [OnlineShop.pairs()])
     let shop = try await OpenShop(before)
-    var random = TestKit.SeededGenerator(seed: 13)
+    var random = SeededGenerator(seed: 13)
     shop.clock.set(Timestamp(microseconds: OnlineShop.base) + .hours(30))
     let orders = OnlineShop.randomOrders(500, using: &random)
     try await shop.take(Array(orders[..<300]))

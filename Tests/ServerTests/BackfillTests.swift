@@ -27,7 +27,7 @@ extension WholeProgram {
 
     @Test("a backfill mends a damaged store, and says how far it is")
     func mends() async throws {
-      try await RedisProcess.with { redis in
+      try await RedisServer.with { redis in
         let port = redis.port
         try await ShopProject.with(environment: Self.redis(port)) { platform in
           let rest = platform.rest
@@ -123,7 +123,7 @@ extension WholeProgram {
         }
       }
       if onRedis {
-        try await RedisProcess.with { try await rounds(Self.redis($0.port)) }
+        try await RedisServer.with { try await rounds(Self.redis($0.port)) }
       } else {
         try await rounds([:])
       }

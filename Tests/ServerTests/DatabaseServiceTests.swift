@@ -13,9 +13,9 @@ extension WholeProgram {
 
     private static func with(
       _ settings: [String: String] = [:],
-      _ body: (PlatformProcess, RedisProcess) async throws -> Void
+      _ body: (PlatformProcess, RedisServer) async throws -> Void
     ) async throws {
-      try await RedisProcess.with { redis in
+      try await RedisServer.with { redis in
         let environment = [
           "MARTLET_DATABASE_SERVICE_ENABLED": "true",
           "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(redis.port)",
@@ -25,11 +25,13 @@ extension WholeProgram {
     }
 
     private static func client<Result: Sendable>(
-      _ redis: RedisProcess, queueLimit: Int = Limits.databaseQueueJobs,
+      _ redis: RedisServer, queueLimit: Int = Limits.databaseQueueJobs,
       _ body: @Sendable @escaping (DatabaseClient) async throws -> Result
     ) async throws -> Result {
       try await DatabaseClient.with(
-        redis.configuration, queueLimit: queueLimit, logger: quiet, body)
+        RedisConfiguration(
+          addresses: [RedisAddress(host: "127.0.0.1", port: redis.port)], project: "martlet"),
+        queueLimit: queueLimit, logger: quiet, body)
     }
 
     private struct Note: Decodable, Sendable, Equatable {

@@ -17,7 +17,7 @@ extension WholeProgram {
 
     @Test("online state on Redis survives a kill, and no event counts twice")
     func redis() async throws {
-      try await RedisProcess.with { redis in
+      try await RedisServer.with { redis in
         let port = redis.port
         let environment = [
           "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(port)",

@@ -1,3 +1,4 @@
+import Core
 import Foundation
 import TestKit
 import Testing
@@ -23,7 +24,7 @@ extension WholeProgram {
     func kills() async throws {
       let seed = UInt64.random(in: .min ... .max)
       var random = SeededGenerator(seed: seed)
-      try await RedisProcess.with(keepsWrites: true) { redis in
+      try await RedisServer.with(RedisServer.keepsWrites) { redis in
         try await MockKafkaProcess.with(topics: ["orders": 6]) { cluster in
           let producer = try OrderProducer(cluster)
           try await OrderStream.withPlatform(
@@ -62,7 +63,7 @@ extension WholeProgram {
     @Test(
       "a Redis that is killed in mid-stream and comes back loses nothing and counts nothing twice")
     func redisLost() async throws {
-      try await RedisProcess.with(keepsWrites: true) { redis in
+      try await RedisServer.with(RedisServer.keepsWrites) { redis in
         try await MockKafkaProcess.with(topics: ["orders": 4]) { cluster in
           let producer = try OrderProducer(cluster)
           try await OrderStream.withPlatform(cluster, redis: redis.port) { platform in
@@ -88,7 +89,7 @@ extension WholeProgram {
     @Test(
       "a broker that is lost in mid-stream and comes back loses nothing and counts nothing twice")
     func brokerLost() async throws {
-      try await RedisProcess.with(keepsWrites: true) { redis in
+      try await RedisServer.with(RedisServer.keepsWrites) { redis in
         try await MockKafkaProcess.with(brokers: 3, topics: ["orders": 9]) { cluster in
           try cluster.tell("coordinator orders 1")
           for partition in 0..<9 {
@@ -120,7 +121,7 @@ extension WholeProgram {
     @Test(
       "a warehouse that is restored from a backup reads again what it lacks, and counts it once")
     func restored() async throws {
-      try await RedisProcess.with(keepsWrites: true) { redis in
+      try await RedisServer.with(RedisServer.keepsWrites) { redis in
         try await MockKafkaProcess.with(topics: ["orders": 4]) { cluster in
           let producer = try OrderProducer(cluster)
           try await OrderStream.withPlatform(cluster, redis: redis.port) { platform in

@@ -84,7 +84,7 @@ extension WholeProgram {
 
     @Test("damage of the online state is reported by feature and cause, counted, and fails a build")
     func damaged() async throws {
-      try await RedisProcess.with { redis in
+      try await RedisServer.with { redis in
         let port = redis.port
         let environment = [
           "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(port)",
@@ -133,7 +133,7 @@ extension WholeProgram {
       "a prediction that was made from damaged state is found in the log, also once the state is right again"
     )
     func damagedPrediction() async throws {
-      try await RedisProcess.with { redis in
+      try await RedisServer.with { redis in
         let port = redis.port
         let environment = [
           "MARTLET_ONLINE_BACKEND": "redis", "MARTLET_REDIS_ADDRESSES": "127.0.0.1:\(port)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -197,20 +196,9 @@ def test_status_names_the_project(client: Any) -> None:
     assert client.status()["project"] == "client_tests"
 
 
-def offered(call: Callable[[], Any], path: str) -> Any:
-    """The call's answer; skips the test on a platform that has no such route yet."""
-    try:
-        return call()
-    except martlet.NotFoundError as error:
-        if f"there is nothing at {path}" not in str(error):
-            raise
-        pytest.skip(f"this platform has no {path} yet")
-
-
 def test_verification_compares_served_values(client: Any, customer: int) -> None:
     client.push("orders", order(customer, amount=1.0))
-    path = "POST /api/v1/features/verify"
-    found = offered(lambda: client.verify(live=True, views=["orders"], sample=10), path)
+    found = client.verify(live=True, views=["orders"], sample=10)
     assert found.passed and found.mismatches == 0
     assert found.vectors > 0 and found.compared > 0
     assert "orders.amount" in [feature.feature for feature in found.features]
@@ -222,7 +210,7 @@ def test_verification_compares_served_values(client: Any, customer: int) -> None
 
 def test_a_models_features_are_a_set_with_a_name(client: Any, customer: int) -> None:
     client.push("orders", order(customer, amount=3.0))
-    sets = offered(client.list_feature_sets, "GET /api/v1/features/sets")
+    sets = client.list_feature_sets()
     churn = next(found for found in sets if found.name == "churn")
     assert churn.features == ("orders.amount", "orders.count_30d", "orders.mean_30d")
     answer = client.get_online("churn", {"customer_id": customer})
@@ -240,7 +228,7 @@ def test_a_models_features_are_a_set_with_a_name(client: Any, customer: int) -> 
 
 def test_freshness_is_told_by_view(client: Any, customer: int) -> None:
     client.push("visits", {"customer_id": customer, "pages": 1, "at": NOW})
-    found = offered(lambda: client.freshness(["visits"]), "GET /api/v1/features/freshness")
+    found = client.freshness(["visits"])
     assert [(each.view, each.source) for each in found] == [("visits", "visits")]
     assert found[0].newest_event >= NOW and found[0].age_seconds >= 0
 

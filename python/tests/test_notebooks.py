@@ -6,28 +6,14 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from running_platform import CHECKOUT, RunningPlatform, needs_binary
 
-import martlet
-
 NOTEBOOKS = sorted((CHECKOUT / "examples").rglob("*.ipynb"))
 CELL_SECONDS = 120
-
-
-def without_verification(notebook: Any, address: str) -> None:
-    """Leaves out the cells that verify, on a platform that cannot yet."""
-    try:
-        with martlet.Client(address) as client:
-            client.verify(live=True, sample=1)
-    except martlet.NotFoundError as error:
-        if "there is nothing at" in str(error):
-            cells = notebook.cells
-            notebook.cells = [c for c in cells if "verify" not in c.metadata.get("tags", [])]
 
 
 @needs_binary
@@ -40,7 +26,6 @@ def test_a_notebook_runs_from_top_to_bottom(
     running = RunningPlatform(folder)
     try:
         notebook = nbformat.read(folder / path.name, as_version=4)
-        without_verification(notebook, running.address)
         for name in [name for name in running.environment if name.startswith("MARTLET_")]:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("PYTHONPATH", str(CHECKOUT / "python"))

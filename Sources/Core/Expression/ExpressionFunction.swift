@@ -31,13 +31,6 @@ enum ExpressionFunction: String, CaseIterable {
     }
   }
 
-  var isTimePart: Bool {
-    switch self {
-    case .year, .quarter, .month, .day, .hour, .minute, .second, .weekday, .dayOfYear: true
-    default: false
-    }
-  }
-
   /// The function of that name with that many arguments, or why there is none.
   static func find(_ name: String, arguments: Int) -> Result<ExpressionFunction, ExpressionError> {
     guard let function = ExpressionFunction(rawValue: name) else {

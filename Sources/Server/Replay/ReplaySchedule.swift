@@ -44,7 +44,7 @@ package struct ReplaySchedule: Sendable {
 
   /// - Parameter times: the event time of each record, microseconds.
   package init(times: [Int64], _ disturbance: ReplayDisturbance) {
-    var random = ReplayRandom(seed: disturbance.seed)
+    var random = SeededGenerator(seed: disturbance.seed)
     let first = times.min() ?? 0
     var steps: [ReplayStep] = []
     steps.reserveCapacity(times.count)
@@ -52,7 +52,7 @@ package struct ReplaySchedule: Sendable {
       var step = ReplayStep(record: record, arrival: time - first)
       if random.chance(disturbance.late.share) {
         step.isLate = true
-        step.arrival += 1 + random.below(max(1, disturbance.late.by.microseconds))
+        step.arrival += 1 + Int64(random.below(Int(max(1, disturbance.late.by.microseconds))))
       }
       steps.append(step)
     }
@@ -63,12 +63,12 @@ package struct ReplaySchedule: Sendable {
 
   /// Records change places; the times at which something is sent stay.
   private static func disorder(
-    _ steps: inout [ReplayStep], _ disturbance: ReplayDisturbance, _ random: inout ReplayRandom
+    _ steps: inout [ReplayStep], _ disturbance: ReplayDisturbance, _ random: inout SeededGenerator
   ) {
     let reach = disturbance.disorder.records
     guard reach > 0, disturbance.disorder.share > 0 else { return }
     for place in steps.indices where random.chance(disturbance.disorder.share) {
-      let other = min(steps.count - 1, place + 1 + Int(random.below(Int64(reach))))
+      let other = min(steps.count - 1, place + 1 + random.below(reach))
       let arrivals = (steps[place].arrival, steps[other].arrival)
       steps.swapAt(place, other)
       (steps[place].arrival, steps[other].arrival) = arrivals
@@ -79,13 +79,12 @@ package struct ReplaySchedule: Sendable {
   private static let duplicateReach = 1_000
 
   private static func duplicated(
-    _ steps: [ReplayStep], _ disturbance: ReplayDisturbance, _ random: inout ReplayRandom
+    _ steps: [ReplayStep], _ disturbance: ReplayDisturbance, _ random: inout SeededGenerator
   ) -> [ReplayStep] {
     guard disturbance.duplicates > 0 else { return steps }
     var again: [Int: [ReplayStep]] = [:]
     for (place, step) in steps.enumerated() where random.chance(disturbance.duplicates) {
-      let later = min(
-        steps.count - 1, place + Int(random.below(Int64(duplicateReach))))
+      let later = min(steps.count - 1, place + random.below(duplicateReach))
       var copy = step
       copy.isDuplicate = true
       copy.arrival = steps[later].arrival
@@ -154,25 +153,4 @@ package struct ReplayDrift: Sendable, Equatable {
     case .shift(let amount): value + amount
     }
   }
-}
-
-/// A small deterministic generator (SplitMix64, Steele, Lea and Flood 2014).
-struct ReplayRandom {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-
-  mutating func chance(_ probability: Double) -> Bool {
-    Double(next() >> 11) * 0x1p-53 < probability
-  }
-
-  mutating func below(_ bound: Int64) -> Int64 { Int64(next() % UInt64(max(1, bound))) }
 }

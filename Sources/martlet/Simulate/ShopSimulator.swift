@@ -51,7 +51,7 @@ struct ShopSimulator {
   private static let microsecondsPerDay: Int64 = 86_400_000_000
 
   private let options: Options
-  private var random: RandomSource
+  private var random: SeededGenerator
   private var customers: [Customer] = []
   private var day = 0
   private var eventNumber = 0
@@ -61,7 +61,7 @@ struct ShopSimulator {
 
   init(_ options: Options) {
     self.options = options
-    random = RandomSource(seed: options.seed)
+    random = SeededGenerator(seed: options.seed)
     let firstDay = options.start.microseconds / Self.microsecondsPerDay
     idPrefix = "\(String(options.seed, radix: 36))-\(String(firstDay, radix: 36))-"
     customers = (0..<options.customers).map { _ in newCustomer() }
@@ -142,7 +142,7 @@ struct ShopSimulator {
     _ result: inout Day
   ) {
     var time = start
-    func step(_ random: inout RandomSource) {
+    func step(_ random: inout SeededGenerator) {
       time += Int64(1 + random.below(300)) * 1_000_000 + Int64(random.below(1_000_000))
     }
     let customer = customers[index]
