@@ -150,7 +150,9 @@ final class KafkaMailbox: Sendable {
   }
 
   /// Waits until the caller has done something, at most so long.
-  func wait(milliseconds: Int) { _ = changes.wait(timeout: .now() + .milliseconds(milliseconds)) }
+  func wait(_ limit: Duration) {
+    _ = changes.wait(timeout: .now() + .microseconds(max(1, Int(limit / .microseconds(1)))))
+  }
 
   func failed(_ failure: PlatformError) {
     let reader = state.withLock { state in

@@ -7,8 +7,8 @@ import Logging
 ///
 /// Used on that thread only, apart from `init`; librdkafka's callbacks run inside its polls.
 final class KafkaPollLoop: @unchecked Sendable {
-  /// How long two full batches are waited for before the broker is held back.
-  private static let patienceMilliseconds = 1_000
+  /// How long two full batches are waited for before the broker is held back, which throws away what was fetched ahead.
+  private static let patience = Duration.seconds(1)
   private static let idleMilliseconds = 1_000
   private static let pausedMilliseconds = 100
   /// Records that are taken between two looks into the mailbox.
@@ -32,7 +32,8 @@ final class KafkaPollLoop: @unchecked Sendable {
   // What is paused, and why.
   private var held: Set<StreamPartition> = []
   var paused: Set<StreamPartition> = []
-  private var isStalled = false
+  /// Since when a full batch has found no room.
+  private var stalledSince: ContinuousClock.Instant?
 
   var commits: KafkaCommits
   private var nextLag: ContinuousClock.Instant
@@ -77,7 +78,7 @@ final class KafkaPollLoop: @unchecked Sendable {
       serveCommits()
       deliver()
       noteLag()
-      if isStalled { relent() } else { poll() }
+      if let stalledSince { relent(since: stalledSince) } else { poll() }
     }
     finish()
   }
@@ -136,7 +137,7 @@ final class KafkaPollLoop: @unchecked Sendable {
   private func deliver() {
     guard gathering.isDue(clock.now) else { return }
     guard mailbox.hasRoom else {
-      if gathering.isFull { isStalled = true }
+      if gathering.isFull, stalledSince == nil { stalledSince = clock.now }
       return
     }
     listener.recovered()
@@ -144,26 +145,26 @@ final class KafkaPollLoop: @unchecked Sendable {
   }
 
   /// Waits for the caller to take a batch, holding the brokers back where that takes long.
-  private func relent() {
-    if paused.isSuperset(of: assigned) {
+  private func relent(since start: ContinuousClock.Instant) {
+    let patience = start + Self.patience - clock.now
+    if patience <= .zero {
+      pause(all: true)
       // The group must hear from us all the same.
       if let message = rd_kafka_consumer_poll(client, Int32(Self.pausedMilliseconds)) {
         take(message)
       }
     } else {
-      mailbox.wait(milliseconds: Self.patienceMilliseconds)
+      mailbox.wait(patience)
     }
     if mailbox.hasRoom || !gathering.isFull {
-      isStalled = false
-      pause()
-    } else {
+      stalledSince = nil
       pause()
     }
   }
 
   /// Brings about what should be paused now.
-  func pause() {
-    let wanted = isStalled ? assigned : held.intersection(assigned)
+  func pause(all: Bool = false) {
+    let wanted = all ? assigned : held.intersection(assigned)
     let less = paused.subtracting(wanted)
     let more = wanted.subtracting(paused)
     if !less.isEmpty { _ = KafkaPartitions(less).with { rd_kafka_resume_partitions(client, $0) } }
