@@ -2,8 +2,9 @@
 
 import ctypes
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def library() -> ctypes.CDLL:
     for name in ("message_destroy", "destroy", "queue_destroy"):
         getattr(kafka, f"rd_kafka_{name}").argtypes = [ctypes.c_void_p]
     return kafka
+
+
+class Message(ctypes.Structure):
+    _fields_ = [
+        ("err", ctypes.c_int),
+        ("topic", ctypes.c_void_p),
+        ("partition", ctypes.c_int32),
+        ("payload", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+    ]
 
 
 class Client:
@@ -121,6 +132,31 @@ def count_records(brokers: str, topic: str, partitions: int, wanted: int) -> flo
         for index in range(got):
             kafka.rd_kafka_message_destroy(messages[index])
     return (seen - first) / (time.perf_counter() - begin)
+
+
+def watch(
+    brokers: str,
+    topic: str,
+    partitions: int,
+    see: Callable[[bytes], None],
+    stop: threading.Event,
+    **more: str,
+) -> None:
+    """Shows the value of each record that comes, as soon as it comes, until it is stopped."""
+    properties = {name.replace("_", "."): value for name, value in more.items()}
+    client = Client(CONSUMER, {"bootstrap.servers": brokers, "group.id": "watch"} | properties)
+    kafka = client.kafka
+    queue = kafka.rd_kafka_queue_new(client.handle)
+    handle = client.topic(topic)
+    for partition in range(partitions):
+        kafka.rd_kafka_consume_start_queue(handle, partition, BEGINNING, queue)
+    messages = (ctypes.c_void_p * AT_ONCE)()
+    while not stop.is_set():
+        for index in range(kafka.rd_kafka_consume_batch_queue(queue, 1, messages, AT_ONCE)):
+            message = Message.from_address(messages[index])
+            if not message.err:
+                see(ctypes.string_at(message.payload, message.size))
+            kafka.rd_kafka_message_destroy(messages[index])
 
 
 class Cluster:

@@ -93,7 +93,7 @@ extension KafkaConfiguration {
     ]
     // The broker answers as soon as it has anything, so that a short batch time is kept.
     all["fetch.wait.max.ms"] = String(
-      max(10, min(500, batchInterval.microseconds / 2_000)))
+      max(5, min(500, batchInterval.microseconds / 4_000)))
     all.merge(properties.filter { !Self.isOnly(Self.producerOnly, $0.key) }) { $1 }
     all["bootstrap.servers"] = brokers
     all["group.id"] = groupID
