@@ -96,6 +96,8 @@ package protocol PositionedOnlineStore: OnlineStore {
   /// By stream, the sequence up to which the view has every event; nothing for a view that was never completed. `Int64.min`
   /// of the view's source where it has events of other warehouses only.
   func positions(of view: String) async throws -> [String: Int64]
+  /// Other warehouses, by name, of which the view has events too; what one warehouse knows is not all of such a view.
+  func otherWarehouses(of view: String) async throws -> [String]
   /// Views that lack events which the store had acknowledged: it was emptied, or went back to an older copy.
   ///
   /// Their reads fail with `unavailable` from when that is noticed (at the latest here) until `restored` is called.

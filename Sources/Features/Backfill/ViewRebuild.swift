@@ -67,6 +67,7 @@ extension OnlineState {
     try await rebuilding.pass {
       while true {
         let build = try begin(request)
+        try await requireWhole([request.view], to: "compute them anew")
         do {
           try await fill(build, progress)
           return build.layout.generation

@@ -52,9 +52,11 @@ extension OnlineState {
         .notFound,
         "there is no view '\(name)'\(suggestion(for: name, among: project.views.map(\.name)))")
     }
+    let wanted = project.views.map(\.name).filter { names.isEmpty || names.contains($0) }
+    try await requireWhole(wanted, to: "compare or rebuild them")
     if !verifiesOnly { try await mend() }
     var reports: [RebuildReport] = []
-    for view in project.views where names.isEmpty || names.contains(view.name) {
+    for view in project.views where wanted.contains(view.name) {
       guard var layout = visible.current.layouts[view.name],
         let source = project.source(view.source)
       else { continue }

@@ -97,6 +97,9 @@ struct FeatureVerification {
     if let model { try services.requireModel(model) }
     try await services.log.flush()
     let snapshot = services.online.visible.current
+    let read = snapshot.project.models.filter { model == nil || $0.name == model }
+      .flatMap { $0.features.compactMap { FeatureName($0.name)?.view } }
+    try await services.online.requireWhole(Set(read).sorted(), to: "verify them")
     let since = try await inForceSince(snapshot)
     let name = model.map { Value.string($0) } ?? .null
     let rows = try await services.warehouse.query(
@@ -151,6 +154,8 @@ struct FeatureVerification {
       throw PlatformError(
         .notFound, "there is no view '\(view)'\(suggestion(for: view, among: known))")
     }
+    let wanted = known.filter { views.isEmpty || views.contains($0) }
+    try await services.online.requireWhole(wanted, to: "verify them")
     var outcome = VerificationOutcome()
     for view in snapshot.project.views where views.isEmpty || views.contains(view.name) {
       guard let layout = snapshot.layouts[view.name] else { continue }

@@ -289,6 +289,15 @@ package final class RedisOnlineStore: RepairableOnlineStore {
     return ownPositions(positions, of: view)
   }
 
+  package func otherWarehouses(of view: String) async throws -> [String] {
+    let key = keys.positions(of: view)
+    let reply = try await patiently("read who fills view '\(view)'") {
+      try await self.ask(RedisRequest([Array("HKEYS".utf8), key], key: key))
+    }
+    let names = (reply.array ?? []).compactMap { $0.text?.split(separator: "@").dropFirst().last }
+    return Set(names.map(String.init)).subtracting([configuration.warehouse]).sorted()
+  }
+
   /// The positions of this process's warehouse; before the first one where only others have theirs in the view.
   private func ownPositions(_ all: [String: Int64], of view: String) -> [String: Int64] {
     guard !configuration.warehouse.isEmpty else { return all }
