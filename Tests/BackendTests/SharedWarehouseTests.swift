@@ -189,7 +189,15 @@ struct SharedWarehouseTests {
     "MERGE INTO events_orders USING notes ON items = id WHEN MATCHED THEN DELETE",
     "CREATE OR REPLACE TABLE events_orders (a BIGINT)", "ALTER TABLE events_orders DROP items",
     "UPDATE notes SET words = (SELECT max(customer) FROM events_orders)",
-    "INSERT INTO notes VALUES (?, ?)",
+    "INSERT INTO notes VALUES (?, ?)", "DROP TABLE model_logs", "DROP VIEW features_table",
+    "ALTER TABLE quarantine RENAME TO q2", "UPDATE quarantine SET reason = 1",
+    "DELETE FROM \"labels\"", "INSERT INTO main.drift_scores SELECT * FROM drift_scores",
+    "CREATE OR REPLACE TABLE datasets (a BIGINT)",
+    "CREATE OR REPLACE VIEW features_table AS SELECT 1",
+    "DELETE FROM notes WHERE id IN (SELECT count(*) FROM model_logs)", "DROP TABLE view_builds",
+    "CREATE MACRO sum(x) AS 12345", "CREATE OR REPLACE FUNCTION lower(x) AS 1",
+    "CREATE TEMP TABLE quarantine (a BIGINT)", "CREATE TEMP TABLE mine (a BIGINT)",
+    "CREATE SCHEMA other", "CREATE TYPE mood AS ENUM ('a')", "DROP SCHEMA main CASCADE",
   ])
   func `a write that could do more than change rows of its own tables is refused`(
     _ sql: String
@@ -202,7 +210,9 @@ struct SharedWarehouseTests {
 
   @Test(arguments: [
     "CREATE TABLE mine (events_count BIGINT)", "CREATE TABLE mine AS SELECT * FROM events_orders",
-    "CREATE SEQUENCE numbers", "CREATE MACRO more(a) AS a + 1",
+    "CREATE SEQUENCE numbers", "CREATE TABLE mine AS SELECT * FROM model_logs",
+    "CREATE UNIQUE INDEX by_words ON notes (words)", "CREATE OR REPLACE TABLE mine (a BIGINT)",
+    "CREATE VIEW mine AS SELECT count(*) AS failures FROM quarantine",
     "CREATE VIEW v AS SELECT customer FROM events_orders",
     "WITH a AS (SELECT 5 AS id) INSERT INTO notes SELECT id, 'x' FROM a",
     "INSERT INTO notes (id) VALUES (9) ON CONFLICT DO NOTHING", "ALTER TABLE notes ADD more BIGINT",
@@ -210,6 +220,17 @@ struct SharedWarehouseTests {
   ])
   func `a write of tables of its own is applied`(_ sql: String) async throws {
     #expect(try await refusal(WriteJob(id: "good", sql: sql, runs: [[]])) == nil)
+  }
+
+  @Test func `every table that the platform makes is guarded`() async throws {
+    let names = try await warehouse.query(
+      "SELECT lower(table_name) FROM information_schema.tables WHERE table_schema = 'main'",
+      as: String.self)
+    for name in names where name != "notes" {
+      let error = try await refusal(
+        WriteJob(id: "drop \(name)", sql: "DROP TABLE \(name)", runs: [[]]))
+      #expect(error?.message.contains("the statement is refused") == true, "\(name)")
+    }
   }
 
   @Test func `a write may take from events`() async throws {

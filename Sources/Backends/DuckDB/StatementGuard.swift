@@ -20,7 +20,16 @@ struct StatementGuard: Sendable {
   private static let ownTables: Set<String> = [
     "applied_jobs", "schema_migrations", "stream_offsets", "event_columns", "ingested_files",
     "erasures", "erased_events", "erasure_salt", "source_marks", "transform_versions",
+    "view_builds", "warehouse_identity",
   ]
+  /// Tables and views that everybody may read and only the platform fills.
+  private static let filledByPlatform: Set<String> = [
+    "quarantine", "model_logs", "drift_scores", "labels", "jobs_history", "model_metadata",
+    "datasets", "features_table",
+  ]
+  /// What may be made, changed and dropped. A function would answer in the stead of the engine's own of that name, and a
+  /// temporary table hide one of the warehouse.
+  private static let ownObjects: Set<String> = ["table", "view", "sequence", "index"]
 
   private let forbidden: Set<String>
 
@@ -99,16 +108,41 @@ struct StatementGuard: Sendable {
     if let own = words.all.first(where: { Self.ownTables.contains($0.text) }) {
       throw Self.refusal("the table \(own.text) is the platform's own")
     }
+    try checkObject(words, kind)
     let takesFrom = [
       DUCKDB_STATEMENT_TYPE_INSERT, DUCKDB_STATEMENT_TYPE_CREATE, DUCKDB_STATEMENT_TYPE_MERGE_INTO,
     ]
+    let onlyTarget = takesFrom.contains(kind) && words.all.first?.text != "with"
+    let named = onlyTarget ? words.target : words.all[...]
+    if let filled = named.first(where: { Self.filledByPlatform.contains($0.text) }) {
+      throw Self.refusal(
+        onlyTarget
+          ? "the platform alone fills \(filled.text)"
+          : "it names \(filled.text), which the platform alone fills; take from it with INSERT … SELECT or CREATE TABLE … AS"
+      )
+    }
     let events =
-      takesFrom.contains(kind) && words.all.first?.text != "with"
-      ? words.target.first { $0.text.hasPrefix("events_") }
-      : words.all.first { eventTables.contains($0.text) }
+      onlyTarget
+      ? named.first { $0.text.hasPrefix("events_") }
+      : named.first { eventTables.contains($0.text) }
     if let events {
       throw Self.refusal(
         "\(events.text) is a name of events: push or ingest them, and use `martlet erase` or retention to remove some"
+      )
+    }
+  }
+
+  /// Throws where something is made, changed or dropped that is neither rows nor one of `ownObjects`.
+  private func checkObject(_ words: Words, _ kind: duckdb_statement_type) throws {
+    let kinds = [
+      DUCKDB_STATEMENT_TYPE_CREATE, DUCKDB_STATEMENT_TYPE_ALTER, DUCKDB_STATEMENT_TYPE_DROP,
+    ]
+    guard kinds.contains(kind) else { return }
+    let between: Set<String> = ["or", "replace", "unique"]
+    let object = words.all.dropFirst().first { !between.contains($0.text) }
+    guard let object, Self.ownObjects.contains(object.text) else {
+      throw Self.refusal(
+        "only tables, views, sequences and indexes can be made, changed and dropped, not '\(object?.text ?? "")'"
       )
     }
   }
