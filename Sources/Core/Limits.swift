@@ -61,6 +61,8 @@ package enum Limits {
   package static let producerRecords = 100_000
   /// Batches of a stream that are on their way to the stores at the same time.
   package static let streamBatchesInFlight = 4
+  /// Changes of hands that are remembered of a partition; older ones are forgotten when they are stored.
+  package static let streamShares = 1_000
   /// Jobs that may wait in a queue of the database service.
   package static let databaseQueueJobs = 10_000
   /// Bytes of one job of the database service.

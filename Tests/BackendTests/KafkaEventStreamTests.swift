@@ -143,6 +143,38 @@ struct KafkaEventStreamTests {
     }
   }
 
+  @Test func `a partition that gets no records tells its lag all the same`() async throws {
+    try await MockKafkaProcess.with(topics: ["clicks": 1]) { cluster in
+      let zero = StreamPartition(topic: "clicks", partition: 0)
+      _ = try await withProducer(cluster) { try await $0.produce((0..<10).map { numbered($0) }) }
+      try await KafkaReader.with(kafka(cluster), positions: [zero: 10]) { reader in
+        try await waitUntil("the lag is told") { !reader.stream.lag.isEmpty }
+        #expect(reader.stream.lag == [StreamLag(partition: zero, records: 0)])
+        #expect(reader.values.isEmpty)
+      }
+    }
+  }
+
+  @Test func `whoever waits for a stream that ends is answered`() async throws {
+    try await MockKafkaProcess.with(topics: ["clicks": 1]) { cluster in
+      let zero = StreamPartition(topic: "clicks", partition: 0)
+      let stream = try KafkaEventStream(kafka(cluster), topics: ["clicks"])
+      _ = try await stream.assignment()
+      try await stream.begin([zero: nil])
+      // A commit that no broker answers keeps the stream ending for a while.
+      try cluster.tell("down 1")
+      stream.commit([StreamOffset(partition: zero, next: 1)])
+      async let closed: Void = stream.close()
+      while try await stream.next() != nil {}
+      var answers = 0
+      while answers < 20 {
+        do { try await stream.begin([zero: 0]) } catch { answers += 1 }
+        do { try await stream.release([zero]) } catch { answers += 1 }
+      }
+      await closed
+    }
+  }
+
   @Test func `a second member takes half of the partitions and nothing is read twice or missed`()
     async throws
   {

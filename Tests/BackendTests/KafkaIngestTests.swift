@@ -41,6 +41,7 @@ final class KafkaIngestBench: Sendable {
   func running<Result: Sendable>(
     _ configuration: KafkaConfiguration, queueRows: Int = Limits.commitQueueRows,
     warehouse other: (any Warehouse)? = nil,
+    sharing: (any GroupProgress, any StreamLedger, any StreamRanges, warehouse: String)? = nil,
     wrap: @escaping @Sendable (any EventStream) -> any EventStream = { $0 },
     _ body: @escaping @Sendable (StreamIngest) async throws -> Result
   ) async throws -> Result {
@@ -53,7 +54,8 @@ final class KafkaIngestBench: Sendable {
       queueRows: queueRows)
     try await ingestor.restore()
     let ingest = StreamIngest(
-      ingestor: ingestor, definitions: definitions, pause: .milliseconds(50)
+      ingestor: ingestor, definitions: definitions, group: sharing?.0, ledger: sharing?.1,
+      ranges: sharing?.2, warehouse: sharing?.warehouse ?? "", pause: .milliseconds(50)
     ) { topics in wrap(try KafkaEventStream(configuration, topics: topics)) }
     return try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await ingestor.run() }

@@ -26,6 +26,8 @@ final class KafkaPollLoop: @unchecked Sendable {
   // What the group has said and what of it is open.
   var assigned: Set<StreamPartition> = []
   var toBegin: [StreamPartition] = []
+  /// Where partitions that are ours were begun.
+  var begun: [StreamPartition: Int64] = [:]
   var toRelease: [StreamPartition] = []
   var releaser: (command: KafkaMailbox.Command, deadline: ContinuousClock.Instant)?
 
@@ -83,10 +85,12 @@ final class KafkaPollLoop: @unchecked Sendable {
     finish()
   }
 
+  /// Every command is answered, also while the stream ends: whoever waits for it would wait for ever.
   private func obey(_ errand: KafkaMailbox.Errand) {
     commits.add(errand.commits)
     for command in errand.commands {
       switch command {
+      case .begin where isClosing: command.answer(.failure(KafkaMailbox.closed))
       case .begin(let positions, _): command.answer(Result { try begin(positions) })
       case .release:
         releaser?.command.answer(.success(()))
@@ -123,7 +127,7 @@ final class KafkaPollLoop: @unchecked Sendable {
     defer { rd_kafka_message_destroy(message) }
     switch message.pointee.err {
     case RD_KAFKA_RESP_ERR_NO_ERROR:
-      gathering.append(message, of: assigned, clock) { self.end(of: $0) }
+      gathering.append(message, of: assigned, clock) { self.ends(of: $0)?.high }
     case RD_KAFKA_RESP_ERR__PARTITION_EOF: break
     case let code:
       let reason = rd_kafka_message_errstr(message).map { String(cString: $0) } ?? ""
@@ -183,18 +187,23 @@ final class KafkaPollLoop: @unchecked Sendable {
     guard positions.with({ rd_kafka_position(client, $0) }) == RD_KAFKA_RESP_ERR_NO_ERROR else {
       return
     }
-    mailbox.lag = positions.offsets.compactMap { partition, position in
-      end(of: partition).map { StreamLag(partition: partition, records: max(0, $0 - position)) }
+    let delivered = positions.offsets
+    mailbox.lag = assigned.compactMap { partition in
+      guard let ends = ends(of: partition) else { return nil }
+      // librdkafka has no position before the first record: a partition that gets none is where it was begun.
+      let position =
+        delivered[partition] ?? begun[partition] ?? (ends.low == ends.high ? ends.high : nil)
+      return position.map { StreamLag(partition: partition, records: max(0, ends.high - $0)) }
     }.sorted { $0.partition < $1.partition }
   }
 
-  /// The end of a log by the broker's last answer.
-  private func end(of partition: StreamPartition) -> Int64? {
+  /// The ends of a log by the broker's last answer.
+  private func ends(of partition: StreamPartition) -> (low: Int64, high: Int64)? {
     var low: Int64 = 0
     var high: Int64 = 0
     let status = rd_kafka_get_watermark_offsets(
       client, partition.topic, partition.partition, &low, &high)
-    return status == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 ? high : nil
+    return status == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 ? (low, high) : nil
   }
 
   /// Sends what was committed, leaves, and lets everything of librdkafka go.
@@ -206,7 +215,7 @@ final class KafkaPollLoop: @unchecked Sendable {
       if let message = rd_kafka_consumer_poll(client, Int32(Self.pausedMilliseconds)) {
         rd_kafka_message_destroy(message)
       }
-      commits.add(mailbox.errand().commits)
+      obey(mailbox.errand())
     }
     settleRelease()
     mailbox.polls(nil)

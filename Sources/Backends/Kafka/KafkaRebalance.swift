@@ -24,6 +24,7 @@ extension KafkaPollLoop {
       listener.logger.warning(
         "Kafka: a rebalance failed and is tried again; \(KafkaFault.text(code))")
       rd_kafka_assign(client, nil)
+      toBegin = []
       let gone = Array(assigned)
       forget(gone)
       if !gone.isEmpty { mailbox.post(.revoked(gone, lost: true)) }
@@ -50,6 +51,7 @@ extension KafkaPollLoop {
     commits.forget(partitions)
     assigned.subtract(partitions)
     paused.subtract(partitions)
+    for partition in partitions { begun[partition] = nil }
   }
 
   /// The caller is done with what the group takes back.
@@ -70,7 +72,8 @@ extension KafkaPollLoop {
       assign(KafkaPartitions(new.map { (key: $0, value: positions[$0] ?? nil) }))
       assigned.formUnion(new)
       for partition in new {
-        if let position = positions[partition] ?? nil { gathering.begin(partition, at: position) }
+        begun[partition] = positions[partition] ?? nil
+        if let position = begun[partition] { gathering.begin(partition, at: position) }
       }
       pause()
     }

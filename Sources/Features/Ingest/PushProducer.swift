@@ -86,9 +86,20 @@ package final class PushProducer: Sendable {
     while !left.isEmpty {
       let isHere = left.keys.allSatisfy(stream.reads)
       try await Task.sleep(for: isHere ? Self.pauses.here : Self.pauses.elsewhere)
-      // Brokers that do not answer for a while are no reason to give up before the limit.
-      guard let found = try? await progress.committed(Array(left.keys)) else { continue }
-      left = left.filter { partition, end in (found[partition]?.next ?? 0) < end }
+      // Stores and brokers that do not answer for a while are no reason to give up before the limit.
+      var claimed: Set<StreamPartition> = []
+      if let ledger = stream.ledger {
+        guard let known = try? await ledger.look(at: Array(left.keys)) else { continue }
+        left = left.filter { partition, end in known[partition]?.isStored(before: end) != true }
+        // Of these the group's offsets say too much: they pass over what a dead process has yet to store.
+        claimed = Set(known.filter { $0.value.end != nil }.keys)
+      }
+      let others = left.keys.filter { !claimed.contains($0) }
+      if others.isEmpty { continue }
+      guard let found = try? await progress.committed(others) else { continue }
+      left = left.filter { partition, end in
+        claimed.contains(partition) || (found[partition]?.next ?? 0) < end
+      }
     }
   }
 

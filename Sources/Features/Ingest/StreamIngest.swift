@@ -8,8 +8,8 @@ import Synchronization
 ///
 /// Guarantees (semantics §11):
 /// - A record is counted once in this warehouse and in the online store, whenever the process dies: the position is stored in the
-///   transaction that stores the events, reading begins there, and of two readers of a partition one is refused. Where partitions
-///   go to another warehouse, docs/internals/delivery.md says what holds.
+///   transaction that stores the events, reading begins there, and of two readers of a partition one is refused.
+/// - Of warehouses that share a group and a ledger one stores it: that which claimed it first (docs/internals/delivery.md).
 /// - Offsets are committed to the group only after both stores have the events.
 /// - A record that is no event goes to quarantine whole, as `kafka TOPIC/PARTITION/OFFSET`, and stops nothing.
 /// - A full ingest queue holds the stream back, and a full stream its brokers.
@@ -23,6 +23,8 @@ package final class StreamIngest: Sendable {
   private let definitions: Published<Snapshot>
   private let open: Open
   private let group: (any GroupProgress)?
+  let ledger: (any StreamLedger)?
+  private let ranges: (any StreamRanges)?
   private let warehouse: String
   private let firstPause: Duration
   private let log: Logger
@@ -38,10 +40,13 @@ package final class StreamIngest: Sendable {
 
   /// - Parameters:
   ///   - group: how far the group is, and which warehouses have the events; nil where this is the only one.
+  ///   - ledger: which warehouse has which records; nil where no others share the group.
+  ///   - ranges: reads again what was claimed before a death; needed with a ledger.
   ///   - warehouse: which one the ingestor stores into.
   ///   - open: joins the group for these topics; called again after a failure and when the definitions name other topics.
   package init(
     ingestor: Ingestor, definitions: Published<Snapshot>, group: (any GroupProgress)? = nil,
+    ledger: (any StreamLedger)? = nil, ranges: (any StreamRanges)? = nil,
     warehouse: String = "", pause: Duration = .seconds(1),
     log: Logger = Logger(label: "martlet.kafka"), open: @escaping Open
   ) {
@@ -49,6 +54,8 @@ package final class StreamIngest: Sendable {
     self.definitions = definitions
     self.open = open
     self.group = group
+    self.ledger = ledger
+    self.ranges = ranges
     self.warehouse = warehouse
     self.log = log
     firstPause = pause
@@ -77,6 +84,7 @@ package final class StreamIngest: Sendable {
       do {
         try await serve(records.topics, &hasStored)
       } catch {
+        if Task.isCancelled { return }
         if hasStored { pause = firstPause }
         report(error, pause)
         try? await Task.sleep(for: pause)
@@ -94,10 +102,16 @@ package final class StreamIngest: Sendable {
 
   /// One membership, until the topics change or the task is cancelled.
   private func serve(_ topics: [String], _ hasStored: inout Bool) async throws {
+    let claims = ledger.map { StreamClaims($0, warehouse: warehouse, log: log) }
+    if let claims, let ranges {
+      let debts = StreamDebts(
+        claims: claims, ranges: ranges, ingestor: ingestor, definitions: definitions, log: log)
+      try await debts.pay(of: topics)
+    }
     let stream = try await open(topics)
     let session = StreamSession(
       stream: stream, ingestor: ingestor, definitions: definitions, applied: applied,
-      group: group, warehouse: warehouse, log: log)
+      group: group, claims: claims, warehouse: warehouse, log: log)
     self.session.withLock { $0 = session }
     defer { self.session.withLock { $0 = nil } }
     defer { hasStored = session.hasStored }
@@ -105,14 +119,19 @@ package final class StreamIngest: Sendable {
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await self.serve(session) }
         group.addTask { await self.otherTopics(than: topics) }
+        if claims != nil { group.addTask { await session.watchOthers() } }
         try await group.next()
         group.cancelAll()
         try await group.waitForAll()
       }
     } catch {
+      await session.giveBack()
       await stream.close()
-      throw error
+      // Whoever was stopped while it waited for a store has nothing to say.
+      if session.failure == nil, error is CancellationError { return }
+      throw session.failure ?? error
     }
+    await session.giveBack()
     await stream.close()
   }
 

@@ -4,6 +4,8 @@ import Core
 struct StreamPush: Sendable {
   var rows: ValidatedRows
   var advances: [StreamAdvance]
+  /// What of them is to be ours before they are stored.
+  var claims: [StreamClaim]
 }
 
 /// Reads raw records into rows by the definitions at hand.
@@ -41,20 +43,22 @@ struct StreamRecords {
     }
     return topics.sorted { $0.key < $1.key }.compactMap { topic, places in
       guard let source = sources[topic] else { return nil }
-      var advances: [StreamAdvance] = []
+      var steps: [StreamPositions.Step] = []
       var wanted: [(partition: StreamPartition, rows: [Int])] = []
       for place in places {
         let partition = batch.partitions[place]
         let (first, last) = (rows[place][0], rows[place][rows[place].count - 1])
         guard
-          let advance = positions.advance(
+          let step = positions.advance(
             partition, first: batch.records[first].offset, last: batch.records[last].offset)
         else { continue }
-        advances.append(advance)
+        steps.append(step)
         wanted.append((partition, rows[place]))
       }
-      guard !advances.isEmpty else { return nil }
-      return StreamPush(rows: parse(batch, wanted, source, bare[topic]), advances: advances)
+      guard !steps.isEmpty else { return nil }
+      return StreamPush(
+        rows: parse(batch, wanted, source, bare[topic]), advances: steps.map(\.advance),
+        claims: steps.map(\.claim))
     }
   }
 

@@ -13,16 +13,20 @@ struct KafkaEnds {
 extension Configuration.Kafka {
   /// What reads and produces records; nil where no brokers are set.
   ///
-  /// - Parameter warehouse: which one, for others of the group.
+  /// - Parameters:
+  ///   - store: where other processes of the group find the ledger, too, if it is one that they share.
+  ///   - warehouse: which one, for others of the group.
   func ends(
-    _ ingestor: Ingestor, _ online: OnlineState, warehouse: String, _ log: Logger
+    _ ingestor: Ingestor, _ online: OnlineState, _ store: any OnlineStore, warehouse: String,
+    _ log: Logger
   ) throws -> KafkaEnds? {
     guard var configuration = try stream() else { return nil }
     configuration.note = warehouse
     let kafka = configuration
     let progress = KafkaGroupProgress(kafka)
     let stream = StreamIngest(
-      ingestor: ingestor, definitions: online.visible, group: progress, warehouse: warehouse,
+      ingestor: ingestor, definitions: online.visible, group: progress,
+      ledger: store as? any StreamLedger, ranges: KafkaRanges(kafka), warehouse: warehouse,
       log: log
     ) { topics in try KafkaEventStream(kafka, topics: topics) }
     let pushProducer = PushProducer(stream: stream) { (try KafkaEventProducer(kafka), progress) }

@@ -85,7 +85,7 @@ package struct Platform: Sendable {
       announce: Self.announcement(openLineage, catalog), log)
     database = try configuration.databaseService.open(warehouse, configuration.redis, log)
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
-    let kafka = try configuration.kafka.ends(ingestor, online, warehouse: identity, log)
+    let kafka = try configuration.kafka.ends(ingestor, online, store, warehouse: identity, log)
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
       ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),

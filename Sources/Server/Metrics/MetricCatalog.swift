@@ -50,6 +50,12 @@ package enum MetricCatalog {
     "martlet_kafka_records_total": "Records that were read from Kafka, by topic.",
     "martlet_kafka_rebalances_total": "Times that the group gave or took partitions, by what.",
     "martlet_kafka_failures_total": "Times that reading had to begin anew, by code.",
+    "martlet_kafka_unstored_records":
+      "Offsets that another process has claimed and not stored, by topic and partition.",
+    "martlet_kafka_repaid_records_total":
+      "Records that were claimed before a process ended and were stored after it, by topic.",
+    "martlet_kafka_expired_records_total":
+      "Offsets that were claimed and not stored before the topic's retention deleted them, by topic.",
     "martlet_database_jobs_total":
       "Jobs of the database service by queue and outcome: done, before, failed, late, refused.",
     "martlet_database_job_seconds":

@@ -20,6 +20,12 @@ package struct RedisKeys: Sendable {
   package var views: [UInt8] { Array("\(project):views".utf8) }
   /// Held by the one who empties a view.
   package var lease: [UInt8] { Array("\(project):lease".utf8) }
+  /// Set: the partitions of streams of which anything is noted.
+  package var streams: [UInt8] { Array("\(project):streams".utf8) }
+  /// Hash: which warehouse has which records of a partition.
+  package func stream(_ partition: StreamPartition) -> [UInt8] {
+    Array("\(project):stream@\(partition)".utf8)
+  }
   /// Hash: stream → the last sequence that the view has whole.
   package func positions(of view: String) -> [UInt8] { Array("\(project):positions@\(view)".utf8) }
 

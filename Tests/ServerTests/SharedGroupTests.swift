@@ -1,0 +1,125 @@
+import Core
+import Foundation
+import TestKit
+import Testing
+
+extension WholeProgram {
+  /// Two processes in one group, a warehouse each and one Redis: every produced order is in one of the warehouses, and counts once online.
+  @Suite struct SharedGroupTests {
+    private struct Bench {
+      let cluster: MockKafkaProcess
+      let producer: OrderProducer
+      let one: PlatformProcess
+      let other: PlatformProcess
+      let redis: RedisServer
+
+      /// Waits until all that was produced is stored and online, each order once; says what is wrong where that never comes.
+      func settle(_ what: String) async throws {
+        do {
+          try await waitUntil(what) {
+            try await OrderStream.faults([one, other], produced: producer.produced) == []
+          }
+        } catch {
+          let faults = try await OrderStream.faults([one, other], produced: producer.produced)
+          throw Disappointment(
+            "\(error): \(faults)\n\(one.log.suffix(3_000))\n\(other.log.suffix(3_000))")
+        }
+      }
+
+      func stored() async throws -> Int {
+        Int(try await one.rest.stored()) + Int(try await other.rest.stored())
+      }
+
+      /// The partitions that a process says to read.
+      func partitions(of platform: PlatformProcess) async throws -> Int {
+        try await platform.rest.get("/metrics").text.split(separator: "\n")
+          .count { $0.hasPrefix("martlet_kafka_lag_records{") }
+      }
+    }
+
+    private func with(_ body: (Bench) async throws -> Void) async throws {
+      try await RedisServer.with(RedisServer.keepsWrites) { redis in
+        try await MockKafkaProcess.with(topics: ["orders": 6]) { cluster in
+          let producer = try OrderProducer(cluster)
+          try await OrderStream.withPlatform(cluster, redis: redis.port) { one in
+            try await OrderStream.withPlatform(cluster, redis: redis.port) { other in
+              try await body(
+                Bench(cluster: cluster, producer: producer, one: one, other: other, redis: redis))
+            }
+          }
+          await producer.close()
+        }
+      }
+    }
+
+    @Test(
+      "kill -9 of one of two processes at random points while partitions move: each order is stored once and counts once"
+    )
+    func kills() async throws {
+      let seed = UInt64.random(in: .min ... .max)
+      var random = SeededGenerator(seed: seed)
+      try await with { bench in
+        try await bench.producer.produce(500)
+        for round in 1...4 {
+          let victim = Bool.random(using: &random) ? bench.one : bench.other
+          let fresh = Int.random(in: 100...600, using: &random)
+          let goal = try await bench.stored() + Int.random(in: 0...fresh / 2, using: &random)
+          async let more: Void = bench.producer.produce(fresh)
+          try await waitUntil("round \(round), seed \(seed): \(goal) orders were stored") {
+            try await bench.stored() >= goal
+          }
+          // Its return moves partitions, and the next kill comes into that.
+          try await victim.crash()
+          try await more
+          try await victim.start()
+        }
+        try await bench.settle("every order was stored once and online, seed \(seed)")
+      }
+    }
+
+    @Test("a process that is stopped until others have its partitions, and goes on then, stores nothing twice")
+    func zombie() async throws {
+      try await with { bench in
+        try await bench.producer.produce(600)
+        try await bench.settle("the first orders were stored")
+        for round in 1...2 {
+          async let more: Void = bench.producer.produce(900)
+          let goal = bench.producer.produced + 100
+          try await waitUntil("round \(round): some are stored") {
+            try await bench.stored() >= goal
+          }
+          bench.one.send(SIGSTOP)
+          try await more
+          try await waitUntil("round \(round): the other has all partitions") {
+            try await bench.partitions(of: bench.other) == 6
+          }
+          async let late: Void = bench.producer.produce(300)
+          bench.one.send(SIGCONT)
+          try await late
+          try await bench.settle("round \(round): every order was stored once and online")
+        }
+      }
+    }
+
+    @Test("offsets that the group refuses while partitions move are no reason to store anything twice")
+    func refused() async throws {
+      try await with { bench in
+        // OffsetCommit answers REBALANCE_IN_PROGRESS, for as long as this test lasts.
+        try bench.cluster.tell("errors 8 27 100000")
+        try await bench.producer.produce(1_000)
+        try await waitUntil("both read") {
+          let one = try await bench.one.rest.stored()
+          let other = try await bench.other.rest.stored()
+          return one > 0 && other > 0
+        }
+        async let more: Void = bench.producer.produce(1_000)
+        #expect(try await bench.other.stop() == 0)
+        try await more
+        async let evenMore: Void = bench.producer.produce(1_000)
+        try await bench.other.start()
+        try await evenMore
+        try await bench.settle("every order was stored once and online")
+      }
+    }
+  }
+}
