@@ -19,6 +19,8 @@ package final class OnlineState: StoredEventApplier {
     /// The same by stored view, of the events that have a key of it.
     var newestOfView: [String: Int64] = [:]
     var isRestored = false
+    /// The views have been read by nobody yet, though somebody may ask.
+    var isHidden = false
     /// By view, the generation of its states that is read.
     var generations: [String: Int64] = [:]
     /// Erasures that this process did: what was being built meanwhile is to be built anew.
@@ -219,6 +221,7 @@ package final class OnlineState: StoredEventApplier {
     try await gate.pass {
       try await warehouse.prepare(snapshot.project.sources)
       let layouts = snapshot.storedLayouts
+      if isHidden { hide(layouts) }
       var positions: [String: Int64] = [:]
       for layout in layouts where try await !store.prepare(layout) {
         if let store = store as? any PositionedOnlineStore {
@@ -241,6 +244,28 @@ package final class OnlineState: StoredEventApplier {
       }
       visible.publish(snapshot)
     }
+  }
+
+  /// As `restore`; where a store of its own process is away, its reads fail and stored events wait until `mend` finds it.
+  package func begin() async throws {
+    do {
+      try await restore()
+    } catch let error as PlatformError
+      where error.code == .unavailable && store is any PositionedOnlineStore
+    {
+      let snapshot = definitions.current.with(generations: try await builds.current(), build: 0)
+      hide(snapshot.storedLayouts)
+      visible.publish(snapshot)
+      logger.error(
+        "the online store is away: online reads fail and events wait until it is back",
+        metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func hide(_ layouts: [ViewLayout]) {
+    guard let store = store as? any PositionedOnlineStore else { return }
+    for layout in layouts { store.hide(view: layout.view) }
+    state.withLock { $0.isHidden = true }
   }
 
   private func restore(
@@ -298,13 +323,18 @@ package final class OnlineState: StoredEventApplier {
 
   // MARK: A store that lost something
 
-  /// Looks whether the store still has what it had acknowledged, and fills what it has not.
+  /// Looks whether the store still has what it had acknowledged, and fills what it has not; begins with a store that was away.
   ///
   /// To be called from time to time; a store that is away has lost nothing.
   package func mend() async throws {
-    guard let store = store as? any PositionedOnlineStore, isRestored,
-      try await !store.lostViews().isEmpty
-    else { return }
+    guard let store = store as? any PositionedOnlineStore else { return }
+    guard isRestored else {
+      try await restore()
+      for layout in visible.current.storedLayouts { store.restored(view: layout.view) }
+      logger.notice("the online store is there, and has its events")
+      return try await adopt(definitions.current)
+    }
+    if try await store.lostViews().isEmpty { return }
     try await gate.pass { try await recover(store, because: nil) }
   }
 
@@ -378,6 +408,7 @@ package final class OnlineState: StoredEventApplier {
   }
 
   private var isRestored: Bool { state.withLock { $0.isRestored } }
+  private var isHidden: Bool { state.withLock { $0.isHidden } }
 
   /// The views of a snapshot that the store does not have yet.
   private func added(by snapshot: Snapshot) -> [ViewLayout] {

@@ -49,7 +49,7 @@ package struct Platform: Sendable {
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
     try await EntityErasure.prepareRestore(warehouse, snapshotPath: data + "/online.snapshot")
-    try await online.restore()
+    try await online.begin()
     if let warehouse = warehouse as? any FeatureTablePublishing {
       try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
     }
