@@ -13,7 +13,7 @@ struct ModelSection {
   /// By `view.feature`, nil for a feature in error.
   let featureTypes: [String: ColumnType?]
   let diagnostics: Diagnostics
-  let fileExists: (String) -> Bool
+  let files: ProjectFiles
 
   func read(_ section: MappingReader?) -> [ModelDefinition] {
     (section?.named("model") ?? []).compactMap { name, value in
@@ -26,10 +26,11 @@ struct ModelSection {
   }
 
   private func model(_ name: String, _ mapping: MappingReader) -> ModelDefinition {
-    let vector = ModelVectorReader(featureTypes: featureTypes, diagnostics: diagnostics).read(
-      mapping)
+    let vector = ModelVectorReader(
+      featureTypes: featureTypes, listLengths: listLengths, diagnostics: diagnostics
+    ).read(mapping)
     let training = TrainingReader(
-      sources: sources, diagnostics: diagnostics, fileExists: fileExists)
+      sources: sources, diagnostics: diagnostics, files: files)
     let spine = mapping["spine"].flatMap(training.spine)
     let label = mapping["label"].flatMap { training.label($0, spine: spine) }
     let train = mapping["train"].flatMap(training.train)
