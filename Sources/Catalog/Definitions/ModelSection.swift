@@ -52,6 +52,18 @@ struct ModelSection {
       drift: mapping["drift"].flatMap(drift), entities: used)
   }
 
+  /// The `k` of every `last_k` feature.
+  private var listLengths: [String: Int] {
+    var lengths: [String: Int] = [:]
+    for view in views {
+      for feature in view.features {
+        guard case .window(let window) = feature.kind, window.function == .lastK else { continue }
+        lengths["\(view.name).\(feature.name)"] = window.limit
+      }
+    }
+    return lengths
+  }
+
   /// Entities of all the views that the features are made from, in order of first use.
   private func entitiesUsed(by features: [ModelFeature]) -> [String] {
     var found: [String] = []
