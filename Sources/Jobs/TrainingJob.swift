@@ -120,7 +120,7 @@ package struct TrainingJob: Sendable {
     _ job: JobRun, _ model: ModelDefinition, _ train: TrainingDefinition, _ data: TrainingData,
     _ snapshot: Snapshot
   ) -> TrainingRequest {
-    var columns = data.features.flattened.columns
+    var columns = data.features.flattened(as: model.features, missing: model.missing).columns
     columns.append(Column(name: Self.labelName, values: .double(data.label)))
     columns.append(Column(name: "event_timestamp", values: .timestamp(data.times)))
     return TrainingRequest(

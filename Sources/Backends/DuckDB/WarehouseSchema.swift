@@ -98,6 +98,8 @@ enum WarehouseSchema {
       view VARCHAR NOT NULL, generation BIGINT NOT NULL, storage VARCHAR NOT NULL, state VARCHAR NOT NULL,
       erasures BIGINT NOT NULL, changed_at TIMESTAMP NOT NULL);
     """,
+    // What a request brought for its model, as JSON: also inputs that are not in the vector, from which derived values of it are made.
+    "ALTER TABLE model_logs ADD COLUMN request_inputs VARCHAR;",
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

@@ -357,6 +357,8 @@ package struct PlatformServices: Sendable {
           .object([
             "id": .string(worker.id), "role": .string(worker.role), "state": .string(worker.state),
             "memory_bytes": .int(Int64(worker.memory)),
+            "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
+            "last_end": worker.lastEnd.map { .string($0) } ?? .null,
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),
