@@ -16,14 +16,17 @@ extension PlatformServices {
     let versions = snapshot.models.values.flatMap { $0 }.sorted {
       ($0.model, $0.version) < ($1.model, $1.version)
     }
+    let saved = try await datasets.list(limit: Limits.lineageJobs)
     var drawing = LineageDrawing(
       snapshot: snapshot,
-      definitions: try await catalog.definitions(Set(versions.map(\.definitionsVersion))),
+      definitions: try await catalog.definitions(
+        Set(versions.map(\.definitionsVersion) + saved.map(\.definitionsVersion))),
       digests: await digests(snapshot))
     for version in versions { drawing.add(version) }
     for job in try await jobs.jobs(limit: Limits.lineageJobs).reversed() {
       drawing.add(LineageJob(job))
     }
+    for dataset in saved { drawing.add(dataset) }
     if let id = LineageName(text).prediction {
       guard let prediction = try await prediction(id) else {
         throw PlatformError(
@@ -178,6 +181,24 @@ private struct LineageDrawing {
   mutating func add(_ version: ModelVersion) {
     let origin = version.trainingSet.origin
     builder.add(version, under: draw(definitions[version.definitionsVersion], origin))
+  }
+
+  mutating func add(_ dataset: SavedDataset) {
+    var facts: [LineageGraph.Attribute] = [
+      .init("rows", "\(dataset.rows)"), .init("spine", dataset.spine),
+      .init("created_at", dataset.createdAt.description),
+      .init("built_under_definitions", "\(dataset.definitionsVersion)"),
+    ]
+    if let model = dataset.model { facts.append(.init("model", model)) }
+    if let asOf = dataset.asOf { facts.append(.init("as_of", asOf.description)) }
+    for (source, last) in dataset.through.sorted(by: { $0.key < $1.key }) {
+      facts.append(.init("through_\(source)", "event \(last)"))
+    }
+    builder.add(
+      LineageDataset(
+        id: dataset.id, name: dataset.name, model: dataset.model, features: dataset.features,
+        rowHash: dataset.hash, attributes: facts),
+      under: draw(definitions[dataset.definitionsVersion], nil))
   }
 
   mutating func add(_ job: LineageJob) { builder.add(job, under: current) }
