@@ -41,12 +41,12 @@ extension WholeProgram {
       }
     }
 
-    private func with(_ body: (Bench) async throws -> Void) async throws {
+    private func with(push: String = "apply", _ body: (Bench) async throws -> Void) async throws {
       try await RedisServer.with(RedisServer.keepsWrites) { redis in
         try await MockKafkaProcess.with(topics: ["orders": 6]) { cluster in
           let producer = try OrderProducer(cluster)
-          try await OrderStream.withPlatform(cluster, redis: redis.port) { one in
-            try await OrderStream.withPlatform(cluster, redis: redis.port) { other in
+          try await OrderStream.withPlatform(cluster, redis: redis.port, push: push) { one in
+            try await OrderStream.withPlatform(cluster, redis: redis.port, push: push) { other in
               try await body(
                 Bench(cluster: cluster, producer: producer, one: one, other: other, redis: redis))
             }
@@ -138,6 +138,31 @@ extension WholeProgram {
         try await bench.other.start()
         try await evenMore
         try await bench.settle("every order was stored once and online")
+      }
+    }
+
+    @Test(
+      "a push through the topic that waits to be applied is read at once, whichever process stores it"
+    )
+    func produced() async throws {
+      try await with(push: "produce") { bench in
+        try await bench.producer.produce(100)
+        try await waitUntil("each has half of the partitions") {
+          let one = try await bench.partitions(of: bench.one)
+          let other = try await bench.partitions(of: bench.other)
+          return one == 3 && other == 3
+        }
+        try await bench.settle("the first orders were stored")
+        for round in 1...5 {
+          let first = 100 + (round - 1) * 7
+          let orders = (first..<first + 7).map(OrderStream.order).joined(separator: ",")
+          let answer = try await bench.one.rest.post(
+            "/api/v1/sources/orders/events?wait=applied", "[\(orders)]")
+          #expect(answer.status == 200 && answer["produced"]?.int == 7, "\(answer)")
+          #expect(try await bench.stored() >= 100 + round * 7)
+          #expect(
+            try await OrderStream.faults([bench.one, bench.other], produced: 100 + round * 7) == [])
+        }
       }
     }
   }
