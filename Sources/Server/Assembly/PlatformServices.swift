@@ -318,6 +318,8 @@ package struct PlatformServices: Sendable {
       metrics.setGauge(
         "martlet_view_freshness_seconds", [("view", view)], to: (now - newest).inSeconds)
     }
+    // Others may read by now what was read here.
+    metrics.clearGauges("martlet_kafka_lag_records")
     for lag in stream?.lag ?? [] {
       metrics.setGauge(
         "martlet_kafka_lag_records",

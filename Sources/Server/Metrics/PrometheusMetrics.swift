@@ -54,6 +54,15 @@ package final class PrometheusMetrics: MetricsFactory, Sendable {
     gauge(label, dimensions).record(value)
   }
 
+  /// Lets every gauge of a name go: what it was of is no longer here.
+  package func clearGauges(_ label: String) {
+    series.withLock { series in
+      series = series.filter { key, handler in
+        if key.name == label, case .gauge = handler { false } else { true }
+      }
+    }
+  }
+
   package func destroyCounter(_ handler: any CounterHandler) {}
   package func destroyFloatingPointCounter(_ handler: any FloatingPointCounterHandler) {}
   package func destroyMeter(_ handler: any MeterHandler) {}
