@@ -68,7 +68,8 @@ extension PlatformServices {
         throw PlatformError(
           .failedPrecondition,
           "version \(version) of the definitions has column '\(column.name)' of source '\(view.source)' as "
-            + "\(column.type.rawValue), and its events are \(now.type.rawValue) since; read by a later version")
+            + "\(column.type.rawValue), and its events are \(now.type.rawValue) since; read by a later version"
+        )
       }
     }
     return earlier
