@@ -110,18 +110,6 @@ package struct PlatformServices: Sendable {
 
   // MARK: Definitions
 
-  /// Puts definitions in force and returns when the running rooms have them.
-  func apply(yaml: [UInt8], directory: String, author: String) async throws -> Snapshot {
-    let snapshot = try await catalog.apply(
-      yaml: yaml, directory: directory, author: author, now: clock.now,
-      jobs: try await unfinishedJobs())
-    try await online.adopt(snapshot)
-    if let warehouse = warehouse as? any FeatureTablePublishing {
-      try await warehouse.publishFeatures(Array(snapshot.layouts.values))
-    }
-    return snapshot
-  }
-
   func requireModel(_ name: String) throws {
     let models = catalog.changes.current.project.models.map(\.name)
     guard models.contains(name) else {
@@ -192,7 +180,7 @@ package struct PlatformServices: Sendable {
   func history(
     _ call: HistoryCall, spine: String, output: String
   ) async throws -> TrainingSet.Report {
-    let snapshot = try await self.snapshot(definitions: call.definitions)
+    let snapshot = try await snapshot(for: call)
     let rows = try await self.spine(call, at: spine, snapshot)
     let set = try await PointInTimeJoin.run(
       spine: rows, time: call.time, features: call.features, mode: call.mode,
