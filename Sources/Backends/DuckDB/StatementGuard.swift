@@ -20,7 +20,11 @@ struct StatementGuard: Sendable {
   private static let ownTables: Set<String> = [
     "applied_jobs", "schema_migrations", "stream_offsets", "event_columns", "ingested_files",
     "erasures", "erased_events", "erasure_salt", "source_marks", "transform_versions",
+    "recomputations",
   ]
+
+  /// How tables begin that it makes as it needs them.
+  private static let ownPrefixes = ["staged_cells_", "replaced_cells_"]
 
   private let forbidden: Set<String>
 
@@ -96,7 +100,7 @@ struct StatementGuard: Sendable {
     _ sql: String, _ kind: duckdb_statement_type, eventTables: Set<String>
   ) throws {
     let words = Words(sql)
-    if let own = words.all.first(where: { Self.ownTables.contains($0.text) }) {
+    if let own = words.all.first(where: { Self.isOwn($0.text) }) {
       throw Self.refusal("the table \(own.text) is the platform's own")
     }
     let takesFrom = [
@@ -111,6 +115,10 @@ struct StatementGuard: Sendable {
         "\(events.text) is a name of events: push or ingest them, and use `martlet erase` or retention to remove some"
       )
     }
+  }
+
+  private static func isOwn(_ name: String) -> Bool {
+    ownTables.contains(name) || ownPrefixes.contains { name.hasPrefix($0) }
   }
 
   static func refusal(_ what: String) -> PlatformError {
