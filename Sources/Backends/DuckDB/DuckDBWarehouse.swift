@@ -104,6 +104,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
   /// Replaces the view `features_table` by one over the latest-value columns of these layouts.
   package func publishFeatures(_ layouts: [ViewLayout]) async throws {
     try await write { writer, _ in
+      try writer.reread()
       try writer.connection.run(
         writer.tables.featuresView(layouts), doing: "Defining features_table")
     }

@@ -209,7 +209,7 @@ extension DefinitionPlan {
       }
       if before.transform != source.transform {
         notes.append(
-          "source '\(source.name)': the transform is for new events; stored ones keep their columns"
+          "source '\(source.name)': the transform is for new events; stored ones keep their columns until 'martlet backfill source:\(source.name)'"
         )
       }
     }

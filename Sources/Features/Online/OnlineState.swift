@@ -59,7 +59,7 @@ package final class OnlineState: StoredEventApplier {
   private let logger: Logger
   let gate = SerialGate()
   /// One after the other: building views for new definitions, and computing a view anew.
-  private let adopting = SerialGate()
+  let adopting = SerialGate()
   let rebuilding = SerialGate()
   let builds: ViewBuilds
   /// One snapshot is written after the other, so that an older one never takes a newer one's place.

@@ -15,12 +15,17 @@ package struct WorkerTransform: BatchTransform {
   private let pool: WorkerPool
   private let definitions: Published<Snapshot>
   private let timeout: Span
+  private let say: (@Sendable (WorkerLogLine) -> Void)?
   private let known = KnownCode()
 
-  /// - Parameter timeout: of one part of a batch.
+  /// - Parameters:
+  ///   - timeout: of one part of a batch.
+  ///   - say: told what the function prints and logs.
   package init(
-    pool: WorkerPool, definitions: Published<Snapshot>, timeout: Span = .seconds(60)
+    pool: WorkerPool, definitions: Published<Snapshot>, timeout: Span = .seconds(60),
+    say: (@Sendable (WorkerLogLine) -> Void)? = nil
   ) {
+    self.say = say
     self.pool = pool
     self.definitions = definitions
     self.timeout = timeout
@@ -61,7 +66,7 @@ package struct WorkerTransform: BatchTransform {
   }
 
   /// The identity of the code as it is now.
-  func digest(of function: CodeReference) async throws -> String {
+  package func digest(of function: CodeReference) async throws -> String? {
     try await known.version(of: function, in: definitions.current.projectDirectory).digest
   }
 
@@ -92,29 +97,39 @@ package struct WorkerTransform: BatchTransform {
         defer { from = to }
         return to - from == batch.count ? batch : batch.gather(Array(from..<to))
       },
-      work: { [pool, timeout] rows in
+      work: { [pool, timeout, say] rows in
         let task = self.task(rows, function, code, in: directory, explain: explain)
-        let result = try await pool.run(.transform(task), timeout: timeout)
+        let result = try await pool.run(.transform(task), timeout: timeout, say: say)
         guard case .transformed(let part) = result.payload else { throw Self.foreign() }
         return (part, rows.count)
       },
       deliver: { (part: TransformOutcome, count: Int) in
-        try Self.check(part, like: made, of: function)
         for (row, error) in part.errors { made.errors[done + row] = error }
-        made.rows.append(contentsOf: part.rows)
+        try Self.add(part.rows, count, to: &made.rows, after: done, of: function)
         done += count
       })
     return made
   }
 
-  private static func check(
-    _ part: TransformOutcome, like made: TransformOutcome, of function: CodeReference
+  /// Puts the columns of a part behind those of the parts before it. A part for whose every row the function raised has none.
+  private static func add(
+    _ part: ColumnBatch, _ count: Int, to made: inout ColumnBatch, after done: Int,
+    of function: CodeReference
   ) throws {
-    guard made.rows.count == 0 || part.rows.columns.map(\.name) == made.rows.columns.map(\.name)
-    else {
+    if part.columns.isEmpty {
+      let nulls = made.columns.map { Column(name: $0.name, nulls: count, of: $0.type) }
+      if !nulls.isEmpty { made.append(contentsOf: ColumnBatch(columns: nulls, count: count)) }
+      return
+    }
+    if made.columns.isEmpty {
+      made = ColumnBatch(
+        columns: part.columns.map { Column(name: $0.name, nulls: done, of: $0.type) }, count: done)
+    }
+    guard part.columns.map(\.name) == made.columns.map(\.name) else {
       throw PlatformError(
         .userCode, "\(function) answers other columns for some batches; always return the same")
     }
+    made.append(contentsOf: part)
   }
 
   private static func foreign() -> PlatformError {

@@ -234,30 +234,11 @@ package struct PlatformServices: Sendable {
       NewJob(model: model, reason: reason, parameters: parameters, idempotencyKey: idempotencyKey))
   }
 
-  /// Files a job that computes the online state of a view anew; `target` is a view, or a feature of one.
-  func backfill(_ target: String, reason: String, rowsPerSecond: Int64?) async throws -> JobRun {
-    let snapshot = online.visible.current
-    let (view, feature) = FeatureName(target).map { ($0.view, $0.feature) } ?? (target, nil)
-    let views = snapshot.project.views.map(\.name)
-    guard let layout = snapshot.layouts[view] else {
-      throw PlatformError(
-        .notFound, "there is no view '\(view)'\(suggestion(for: view, among: views))")
-    }
-    let features = layout.readers.map(\.name)
-    if let feature, !features.contains(feature) {
-      throw PlatformError(
-        .notFound,
-        "there is no feature '\(feature)' in view '\(view)'\(suggestion(for: feature, among: features))"
-      )
-    }
-    if let rowsPerSecond, rowsPerSecond < 1 {
-      throw PlatformError(
-        .invalidArgument, "'rows_per_second' must be at least 1, not \(rowsPerSecond)")
-    }
+  /// Files a job that computes the online state of a view, or the transform columns of a source, anew.
+  func backfill(_ call: BackfillCall) async throws -> JobRun {
+    let job = try call.job(online.visible.current)
     try require(.orchestrator)
-    return try await jobs.file(
-      NewJob(
-        backfillOf: view, reason: reason, BackfillParameters(rowsPerSecond: rowsPerSecond)))
+    return try await jobs.file(job)
   }
 
   /// The job once its state or progress differs from what was seen, or after a few seconds.

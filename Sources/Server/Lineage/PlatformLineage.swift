@@ -42,7 +42,9 @@ extension PlatformServices {
     let reached = graph.closure(of: root, direction).union([root])
     for source in snapshot.project.sources where reached.contains("source:\(source.name)") {
       graph.describe("source:\(source.name)", await events(of: source.name))
-      graph.describe("source:\(source.name)", await transformVersions(of: source.name))
+      graph.describe(
+        "source:\(source.name)",
+        await transformVersions(of: source.name) + recomputations(of: source.name))
     }
     do {
       return try graph.selection(of: root, direction)
@@ -76,6 +78,25 @@ extension PlatformServices {
       "\(version.digest?.prefix(12) ?? "none") from event \(version.first) (\(version.since))"
     }
     return [.init("transformed_by", text.joined(separator: "; "))]
+  }
+
+  /// Which code made the columns of which events anew, the newest first.
+  private func recomputations(of source: String) async -> [LineageGraph.Attribute] {
+    struct Row: Decodable, Sendable {
+      var digest: String
+      var rows: Int64
+      var job: String
+      var since: Timestamp
+    }
+    let found = try? await warehouse.query(
+      "SELECT digest, rows, job, in_force_since AS since FROM recomputations "
+        + "WHERE source = ? AND in_force_since IS NOT NULL ORDER BY number DESC LIMIT 20",
+      [.string(source)], as: Row.self)
+    guard let found, !found.isEmpty else { return [] }
+    let text = found.map { one in
+      "\(one.rows) events computed anew by \(one.digest.prefix(12)) (\(one.since), job \(one.job))"
+    }
+    return [.init("computed_anew", text.joined(separator: "; "))]
   }
 
   /// How many events there are and of when; nothing where the warehouse does not say.
