@@ -104,8 +104,8 @@ package struct WorkerRoster: Sendable {
     var idleSince: Span
     /// Not started again once its process is gone.
     var retired = false
-    /// The process was lost with a prediction or a load: the version's fault, not the place's.
-    var lostToVersion = false
+    /// The process was lost with work of users: its fault, not the place's.
+    var lostToWork = false
     var memory = 0
 
     var isReady: Bool { machine?.state == .ready }

@@ -87,19 +87,22 @@ extension WorkerRoster {
     for index in slots.indices {
       let items = slots[index].flight?.items ?? []
       for (place, item) in items.enumerated() where item.deadline <= now && !item.isDetached {
-        effects.append(.answer(item, .failure(Self.late(item, "ran"))))
+        effects.append(.answer(item, .failure(Self.late(item, "ran", in: slots[index].worker))))
         slots[index].flight?.items[place] = item.detached()
       }
     }
     return effects
   }
 
-  private static func late(_ item: WorkItem, _ verb: String) -> PlatformError {
+  private static func late(
+    _ item: WorkItem, _ verb: String, in worker: WorkerID? = nil
+  ) -> PlatformError {
     let allowed = Span.milliseconds((item.deadline - item.queuedAt).microseconds / 1_000)
     return PlatformError(
       .deadlineExceeded,
       "\(item.name) \(verb) for longer than the \(allowed) it was given; allow more time, or more "
-        + "workers (max_python_workers)")
+        + "workers (max_python_workers)",
+      context: worker.map { ["worker": $0.description] } ?? [:])
   }
 
   private mutating func judge(_ own: Int, _ limit: Int, now: Span) -> [Effect] {
@@ -173,11 +176,11 @@ extension WorkerRoster {
     switch flight.work {
     case .items:
       let retried = retry(flight.items, because: error(flight.items.first?.name ?? "a task"))
+      slots[index].lostToWork = true
       guard let key = flight.predicted else { return retried }
-      slots[index].lostToVersion = true
       return retried + suspend(key, because: reason, end, now: now)
     case .load(let artifact):
-      slots[index].lostToVersion = models[artifact.key]?.waiting.isEmpty == true
+      slots[index].lostToWork = models[artifact.key]?.waiting.isEmpty == true
       return loadLost(
         artifact.key, because: error("loading \(artifact.key)"), reason, now: now)
     case .unload: return []
@@ -210,9 +213,9 @@ extension WorkerRoster {
     slots[index].startAt = now
     if expected || slots[index].retired { return [] }
     slots[index].lastEnd = end
-    if slots[index].lostToVersion {
-      // The others that it served are needed again at once; the version that ended it is held back.
-      slots[index].lostToVersion = false
+    if slots[index].lostToWork {
+      // It is needed again at once for others: a version that ended it is held back, a task comes once more only.
+      slots[index].lostToWork = false
       return [.restarted(worker, reason, end: end)]
     }
     let stable = now - slots[index].spawnedAt > configuration.backoff.stableAfter

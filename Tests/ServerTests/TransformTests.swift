@@ -51,6 +51,48 @@ extension WholeProgram {
       #"{"id": "\#(id)", "customer": 1, "amount": \#(amount), "at": "2026-01-05T10:00:00Z"}"#
     }
 
+    @Test("a record that ends its worker is kept aside, and the others are stored")
+    func deadlyRecord() async throws {
+      let code = """
+        import os
+
+        def enrich(columns):
+            if 13.0 in columns["amount"]:
+                os._exit(3)
+            return {"gross": [amount * 2 for amount in columns["amount"]]}
+        """
+      try await Self.with(code) { platform in
+        let orders = (0..<40).map { Self.order("o\($0)", Double($0)) }
+        let answer = try await platform.rest.push("orders", orders.joined(separator: "\n"))
+        #expect(answer["accepted"]?.int == 39 && answer["quarantined"]?.int == 1, "\(answer)")
+        #expect(
+          try await platform.rest.rows(
+            "SELECT count(*), sum(gross), count(gross) FROM events_orders")
+            == [[.int(39), .double(1_534), .int(39)]])
+        let kept = try await platform.rest.okGet("/api/v1/quarantine?source=orders")
+        #expect(kept.text.contains("ended with exit status 3"), "\(kept)")
+        #expect(kept.text.contains("o13"), "\(kept)")
+      }
+    }
+
+    @Test("where every record ends its worker the batch is refused, and nothing of it is stored")
+    func deadlyFunction() async throws {
+      let code = """
+        import os
+
+        def enrich(columns):
+            os._exit(3)
+        """
+      try await Self.with(code) { platform in
+        let orders = (0..<20).map { Self.order("o\($0)", Double($0)) }
+        let answer = try await platform.rest.push("orders", orders.joined(separator: "\n"))
+        #expect(answer.status == 503 && answer.error.contains("exit status 3"), "\(answer)")
+        #expect(try await platform.rest.count("SELECT count(*) FROM events_orders") == 0)
+        let kept = try await platform.rest.okGet("/api/v1/quarantine?source=orders")
+        #expect(!kept.text.contains("o13"), "\(kept)")
+      }
+    }
+
     @Test("parts of a file are worked on by several workers and stored in the file's order")
     func parallel() async throws {
       // Whoever comes first waits for a second process: alone it would give up.

@@ -87,6 +87,12 @@ package struct WorkerTransform: BatchTransform {
     let share = (batch.count + width - 1) / width
     let size = min(Self.batchRows, max(Self.leastRows, share))
     var made = TransformOutcome(rows: ColumnBatch(columns: []), errors: [:], tracebacks: [:])
+    let isolation = TransformIsolation(function) { [pool, say] rows, timeout in
+      let task = self.task(rows, function, code, in: directory, explain: explain)
+      let result = try await pool.run(.transform(task), timeout: timeout, say: say)
+      guard case .transformed(let part) = result.payload else { throw Self.foreign() }
+      return part
+    }
     var from = 0
     var done = 0
     try await inOrder(
@@ -97,11 +103,8 @@ package struct WorkerTransform: BatchTransform {
         defer { from = to }
         return to - from == batch.count ? batch : batch.gather(Array(from..<to))
       },
-      work: { [pool, timeout, say] rows in
-        let task = self.task(rows, function, code, in: directory, explain: explain)
-        let result = try await pool.run(.transform(task), timeout: timeout, say: say)
-        guard case .transformed(let part) = result.payload else { throw Self.foreign() }
-        return (part, rows.count)
+      work: { [timeout] rows in
+        (try await isolation.run(rows, timeout: timeout), rows.count)
       },
       deliver: { (part: TransformOutcome, count: Int) in
         for (row, error) in part.errors { made.errors[done + row] = error }
@@ -112,7 +115,7 @@ package struct WorkerTransform: BatchTransform {
   }
 
   /// Puts the columns of a part behind those of the parts before it. A part for whose every row the function raised has none.
-  private static func add(
+  static func add(
     _ part: ColumnBatch, _ count: Int, to made: inout ColumnBatch, after done: Int,
     of function: CodeReference
   ) throws {
