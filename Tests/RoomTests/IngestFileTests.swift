@@ -28,7 +28,7 @@ private struct PreparedReader: FileReader {
   }
 }
 
-/// Doubles `user`, and raises for 1313.
+/// Makes `doubled` of `user`, and raises for 1313.
 private struct Doubling: BatchTransform {
   func transform(
     _ batch: ColumnBatch, of source: SourceDefinition, with function: CodeReference
@@ -38,7 +38,7 @@ private struct Doubling: BatchTransform {
     }
     let bad = users.firstIndex(of: 1_313)
     return TransformedRows(
-      columns: [Column(name: "user", values: .int64(users.map { $0 * 2 }))],
+      columns: [Column(name: "doubled", values: .int64(users.map { $0 * 2 }))],
       faults: bad.map { [$0: "ValueError: 1313"] } ?? [:])
   }
 }
@@ -213,11 +213,12 @@ private struct Doubling: BatchTransform {
   @Test func `a file goes through its source's transform`() async throws {
     var source = IngestBench.source
     source.transform = CodeReference(file: "t.py", function: "double")
+    source.columns.append(ColumnDefinition(name: "doubled", type: .int64))
     let bench = IngestBench(source: source, transform: Doubling())
     let report = try await ingest(
       bench, PreparedReader(batches: IngestFileTests.batches(30)), bufferRows: 50, source: source)
     #expect(report.accepted == 2_999 && report.quarantined == 1)
-    #expect(bench.memory.contents.events[0].columns[0][4] == .int64(10))
+    #expect(bench.memory.contents.events[0]["doubled"]?[4] == .int64(10))
     #expect(
       bench.memory.contents.quarantined.first?.reason == "t.py:double failed: ValueError: 1313")
     #expect(
