@@ -83,6 +83,8 @@ package enum Limits {
   package static let replayedRecords = 5_000_000
   /// Files of the project that a Python function may import.
   package static let codeFiles = 1_000
+  /// Minutes ahead of the clock of which freshness knows that events are dated in them.
+  package static let futureMinutes = 1_440
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

@@ -310,11 +310,16 @@ package struct PlatformServices: Sendable {
     }
     recordQuarantine()
     let now = clock.now
-    for (source, newest) in online.newestEvents {
+    for (source, fresh) in online.freshness(at: now) {
+      let labels = [("source", source)]
+      if let newest = fresh.newest {
+        metrics.setGauge("martlet_freshness_seconds", labels, to: (now - newest).inSeconds)
+      }
       metrics.setGauge(
-        "martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
+        "martlet_future_seconds", labels, to: fresh.furthestAhead.map { ($0 - now).inSeconds } ?? 0)
     }
-    for (view, newest) in online.newestEventsOfViews {
+    for (view, fresh) in online.freshnessOfViews(at: now) {
+      guard let newest = fresh.newest else { continue }
       metrics.setGauge(
         "martlet_view_freshness_seconds", [("view", view)], to: (now - newest).inSeconds)
     }

@@ -109,6 +109,7 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       wire.source = view.source
       if let newest = view.newest { wire.newestEvent = newest.wire }
       wire.ageSeconds = view.age(at: now)?.inSeconds ?? 0
+      if let ahead = view.furthestAhead { wire.newestFutureEvent = ahead.wire }
       return wire
     }
     return response
