@@ -107,6 +107,8 @@ package struct PlatformServices: Sendable {
   let stream: StreamIngest?
   /// Takes pushes that go through a topic; nil where no brokers are set.
   let pushProducer: PushProducer?
+  /// Looks at the brokers; nil where none are set.
+  let kafkaWatch: KafkaWatch?
 
   // MARK: Definitions
 
@@ -323,12 +325,7 @@ package struct PlatformServices: Sendable {
       metrics.setGauge(
         "martlet_view_freshness_seconds", [("view", view)], to: (now - newest).inSeconds)
     }
-    for lag in stream?.lag ?? [] {
-      metrics.setGauge(
-        "martlet_kafka_lag_records",
-        [("topic", lag.partition.topic), ("partition", "\(lag.partition.partition)")],
-        to: Double(lag.records))
-    }
+    kafkaWatch?.record(in: metrics)
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
     metrics.setGauge("martlet_online_store_away", [], to: ingestor.isBehind ? 1 : 0)
@@ -354,6 +351,7 @@ package struct PlatformServices: Sendable {
             ]))
         }),
       "freshness": .array(try freshness().map { $0.json(at: now) }),
+      "kafka": kafkaWatch?.json ?? .null,
       "entity_keys": .object(keys.sorted { $0.key < $1.key }.map { .init($0, .int(Int64($1))) }),
       "serving": .object(
         served.current.sorted { $0.key < $1.key }.map { .init($0.key, .int($0.value.version)) }),

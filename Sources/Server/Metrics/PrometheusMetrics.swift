@@ -54,6 +54,17 @@ package final class PrometheusMetrics: MetricsFactory, Sendable {
     gauge(label, dimensions).record(value)
   }
 
+  /// Sets the gauges of a name, and drops those of it that are not among them.
+  package func setGauges(_ label: String, _ values: [(dimensions: [(String, String)], Double)]) {
+    let kept = Set(values.map { Self.labels($0.dimensions) })
+    series.withLock { series in
+      for key in series.keys where key.name == label && !kept.contains(key.labels) {
+        series[key] = nil
+      }
+    }
+    for (dimensions, value) in values { setGauge(label, dimensions, to: value) }
+  }
+
   package func destroyCounter(_ handler: any CounterHandler) {}
   package func destroyFloatingPointCounter(_ handler: any FloatingPointCounterHandler) {}
   package func destroyMeter(_ handler: any MeterHandler) {}
