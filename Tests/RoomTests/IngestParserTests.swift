@@ -235,6 +235,31 @@ import Testing
     #expect(rows.columns[0][0] == .timestamp(Timestamp(microseconds: rows.eventTimestamps[0])))
   }
 
+  @Test
+  func `a push without an id is kept out where the source names one, unless its number makes one`()
+    throws
+  {
+    let body = #"{"at":"2026-01-02T03:04:05Z","id":null,"customer":"c"}"#
+    let lost = try IngestParserTests.parse(body, origin: .once(token: "t"))
+    #expect(lost.count == 0 && lost.quarantined.map(\.kind) == [.eventID])
+    #expect(lost.quarantined[0].reason.contains("event id column 'id' is absent or null"))
+    #expect(lost.quarantined[0].eventID == "once:t:7")
+    let partition = StreamPartition(topic: "orders", partition: 2)
+    for (origin, id) in [
+      (RecordOrigin.push(client: "web"), "push:web:7"), (.kafka(partition), "kafka:orders/2/7"),
+      (.file(name: "a.jsonl", digest: "00ff"), "file:00ff:7"),
+    ] {
+      #expect(try IngestParserTests.parse(body, origin: origin).eventIDs == [id])
+    }
+    var unnamed = IngestParserTests.orders
+    unnamed.eventID = nil
+    #expect(try IngestParserTests.parse(body, unnamed, origin: .once(token: "t")).count == 1)
+    // What is produced has a place in a partition by which it is known.
+    var produced = IngestParserTests.orders
+    produced.kafka = KafkaDefinition(topic: "orders", push: .produce)
+    #expect(try IngestParserTests.parse(body, produced, origin: .once(token: "t")).count == 1)
+  }
+
   @Test func `a request is bounded`() {
     var parser = RecordParser(
       source: IngestParserTests.orders, origin: .once(token: "t"), maximumRows: 2)

@@ -38,6 +38,14 @@ extension WholeProgram {
         ["event_id", "empty"]
       ),
       (
+        #"{"event_id": null, "customer_id": 1, "at": "2026-02-28T10:00:00Z"}"#,
+        ["'event_id' is absent or null", "client and sequence"]
+      ),
+      (
+        #"{"customer_id": 1, "at": "2026-02-28T10:00:00Z"}"#,
+        ["'event_id' is absent or null"]
+      ),
+      (
         #"{"event_id": "r11", "customer_id": 1.5, "at": "2026-02-28T10:00:00Z"}"#,
         ["customer_id", "1.5", "int64"]
       ),
