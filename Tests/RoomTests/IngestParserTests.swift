@@ -231,6 +231,20 @@ import Testing
       ])
   }
 
+  @Test func `a date is its midnight where the source has a zone, and lacks one elsewhere`() throws
+  {
+    var source = IngestParserTests.orders
+    source.checks = []
+    let body = #"{"at":"2026-07-01"}"#
+    #expect(
+      try IngestParserTests.parse(body, source).quarantined.first?.reason.contains("has no zone")
+        == true)
+    source.zone = "America/New_York"
+    #expect(
+      try IngestParserTests.parse(body, source).eventTimestamps == [micros("2026-07-01T04:00:00Z")])
+    #expect(try IngestParserTests.parse(#"{"at":"2026-07-0"}"#, source).count == 0)
+  }
+
   @Test func `the event time may be a column too`() throws {
     let source = SourceDefinition(
       name: "s", eventTime: "at", columns: [ColumnDefinition(name: "at", type: .timestamp)])
