@@ -115,6 +115,12 @@ extension PlatformServices {
     _ client: String?, _ sequence: UInt64?
   ) throws -> (RecordOrigin, first: Int64) {
     guard let client, let sequence else {
+      guard client == nil, sequence == nil else {
+        throw PlatformError(
+          .invalidArgument,
+          "'client' and 'sequence' belong together: a repeated push is known by both. Send the \(client == nil ? "name of the client" : "number of the first record") as well, or neither"
+        )
+      }
       return (.once(token: UUID().uuidString.lowercased()), 1)
     }
     guard client.utf8.count <= Limits.clientIDCharacters else {

@@ -10,11 +10,20 @@ struct HTTPRouter {
   let services: PlatformServices
 
   func build() -> Router<Context> {
+    // What there is, for who asks with another method.
+    let plain = Router(context: Context.self)
+    addRoutes(to: plain)
     let router = Router(context: Context.self)
-    router.add(middleware: ErrorTranslation())
+    router.add(middleware: ErrorTranslation(routes: KnownRoutes(plain)))
     if let token = services.configuration.server.token {
       router.add(middleware: TokenCheck(token: token.value))
     }
+    router.add(middleware: QueryCheck())
+    addRoutes(to: router)
+    return router
+  }
+
+  private func addRoutes(to router: Router<Context>) {
     PlatformRoutes(services: services).add(to: router)
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
@@ -29,7 +38,6 @@ struct HTTPRouter {
     LineageRoutes(services: services).add(to: api)
     WarehouseRoutes(services: services).add(to: api)
     BackupRoutes(services: services).add(to: api)
-    return router
   }
 }
 
