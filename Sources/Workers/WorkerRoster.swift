@@ -29,6 +29,16 @@ package struct WorkItem: Sendable {
   }
 }
 
+extension WorkItem {
+  static let lostTwice = "lost_twice"
+  static let ranTooLong = "ran_too_long"
+
+  /// Whether a failure is the work's own: it has ended two workers, or kept one busy until its deadline.
+  package static func isBlamed(for error: PlatformError) -> Bool {
+    [lostTwice, ranTooLong].contains(error.context["reason"])
+  }
+}
+
 /// The part of a worker's answer that belongs to one call.
 package struct WorkerAnswer: Sendable {
   package var result: Martlet_Worker_V1_Result
@@ -271,6 +281,8 @@ package struct WorkerRoster: Sendable {
       item.losses += 1
       item.alone = true
       if item.losses > 1 || stopping {
+        var error = error
+        if !stopping { error.context["reason"] = WorkItem.lostTwice }
         effects.append(.answer(item, .failure(error)))
       } else {
         requeue(item)
@@ -442,7 +454,9 @@ package struct TaskFault: Error {
     let code: ErrorCode
     switch fault.kind {
     case .userError, .badOutput, .libraryMissing: (kind, code) = (.final, .userCode)
-    case .deadline: (kind, code) = (.final, .deadlineExceeded)
+    case .deadline:
+      (kind, code) = (.final, .deadlineExceeded)
+      context["reason"] = WorkItem.ranTooLong
     case .notLoaded: (kind, code) = (.notLoaded, .unavailable)
     case .internal, .unspecified, .UNRECOGNIZED: (kind, code) = (.runtime, .internalError)
     }

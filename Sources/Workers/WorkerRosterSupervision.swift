@@ -85,7 +85,8 @@ extension WorkerRoster {
     return PlatformError(
       .deadlineExceeded,
       "\(item.name) \(verb) for longer than the \(allowed) it was given; allow more time, or more "
-        + "workers (max_python_workers)")
+        + "workers (max_python_workers)",
+      context: verb == "ran" ? ["reason": WorkItem.ranTooLong] : [:])
   }
 
   private mutating func judge(_ own: Int, _ limit: Int, now: Span) -> [Effect] {
@@ -158,7 +159,11 @@ extension WorkerRoster {
     switch flight.work {
     case .items:
       let retried = retry(flight.items, because: error(flight.items.first?.name ?? "a task"))
-      guard let key = flight.predicted else { return retried }
+      guard let key = flight.predicted else {
+        // A transform looks for the record that did it, and comes again at once.
+        if case .transform? = flight.items.first?.task { slots[index].lostToVersion = true }
+        return retried
+      }
       slots[index].lostToVersion = true
       return retried + suspend(key, because: reason, now: now)
     case .load(let artifact):

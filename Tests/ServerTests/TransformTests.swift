@@ -132,6 +132,35 @@ extension WholeProgram {
       }
     }
 
+    @Test("records that end the worker are put aside, and all others are stored")
+    func killers() async throws {
+      let code = """
+        import os
+
+        def enrich(columns):
+            if 13 in columns["amount"]:
+                os._exit(3)
+            return {"gross": [amount * 2 for amount in columns["amount"]]}
+        """
+      try await Self.with(code) { platform in
+        let lines = (0..<40).map { Self.order("o\($0)", $0 % 20 == 7 ? 13 : Double($0) / 100) }
+        let answer = try await platform.rest.post(
+          "/api/v1/sources/orders/events", "[\(lines.joined(separator: ","))]")
+        #expect(answer.status == 200, "\(answer)")
+        #expect(answer["accepted"]?.int == 38 && answer["quarantined"]?.int == 2, "\(answer)")
+        #expect(answer["reasons"]?.array?.first?.string?.contains("was lost with") ?? false)
+        #expect(
+          try await platform.rest.count(
+            "SELECT count(*) FROM events_orders WHERE gross = amount * 2") == 38)
+        let kept = try await platform.rest.rows(
+          "SELECT event_id, kind FROM quarantine ORDER BY event_id")
+        #expect(
+          kept == [
+            [.string("o27"), .string("transform")], [.string("o7"), .string("transform")],
+          ])
+      }
+    }
+
     @Test("a worker with other versions than the pinned ones refuses and says which")
     func pins() async throws {
       try await Self.with(
