@@ -125,6 +125,7 @@ def messages(plan: Plan) -> ModuleType:
             f"-I{resources.files('grpc_tools') / '_proto'}",
             f"--python_out={output}",
             "martlet/v1/martlet.proto",
+            "martlet/v1/jobs.proto",
         ]
     )
     if status:

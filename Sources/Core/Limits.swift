@@ -53,6 +53,12 @@ package enum Limits {
   package static let openLineageFileBytes = 16 << 20
   /// Files of OpenLineage events that were put aside and are kept.
   package static let openLineageFiles = 4
+  /// Lines of a job's log that are kept, the newest.
+  package static let jobLogLines = 1_000
+  /// Characters of one of them.
+  package static let jobLogCharacters = 4_096
+  /// Jobs whose logs are kept, the newest.
+  package static let loggedJobs = 500
   /// Jobs that lineage looks at, the newest ones.
   package static let lineageJobs = 10_000
   /// Bytes of keys, values and headers in one batch of a stream.

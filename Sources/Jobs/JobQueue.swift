@@ -42,6 +42,14 @@ package final class JobQueue: Sendable {
           CREATE TABLE schedules (model TEXT PRIMARY KEY, last_fired INTEGER NOT NULL);
           """)
     }
+    migrator.registerMigration("2 logs") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE job_lines (
+            job TEXT NOT NULL, number INTEGER NOT NULL, time INTEGER NOT NULL, attempt INTEGER NOT NULL,
+            level TEXT NOT NULL, logger TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (job, number));
+          """)
+    }
     return migrator
   }
 
@@ -68,7 +76,8 @@ package final class JobQueue: Sendable {
         return found
       }
       var run = JobRun(
-        id: "\(job.kind)-\(job.model)-\(UUID().uuidString.prefix(8).lowercased())",
+        id:
+          "\(job.kind)-\(job.model.replacing(":", with: "-"))-\(UUID().uuidString.prefix(8).lowercased())",
         kind: job.kind, model: job.model, state: .pending, attempt: 0, maxAttempts: attempts,
         parameters: job.parameters, reason: job.reason, notBefore: now, leaseOwner: nil,
         leaseUntil: nil, progress: "", error: nil, version: nil, createdAt: now, finishedAt: nil)
@@ -141,6 +150,54 @@ package final class JobQueue: Sendable {
       else { return }
       current.progress = progress
       try Self.save(db, current)
+    }
+  }
+
+  /// Adds lines to a job's log, of which the newest are kept; a few of a killed process may be missing.
+  ///
+  /// - Parameter dropped: how many came before them that are not there.
+  func log(
+    _ lines: [(time: Timestamp, line: TaskLine)], dropped: Int, of run: JobRun
+  ) async throws {
+    try await database.write { db in
+      let last =
+        try Int64.fetchOne(
+          db, sql: "SELECT max(number) FROM job_lines WHERE job = ?", arguments: [run.id])
+        ?? 0
+      let first = last + Int64(dropped) + 1
+      for (offset, one) in lines.enumerated() {
+        try db.execute(
+          sql: "INSERT INTO job_lines VALUES (?, ?, ?, ?, ?, ?, ?)",
+          arguments: [
+            run.id, first + Int64(offset), one.time.microseconds, run.attempt, one.line.level,
+            one.line.logger, one.line.message,
+          ])
+      }
+      try db.execute(
+        sql: "DELETE FROM job_lines WHERE job = ? AND number <= ?",
+        arguments: [run.id, first + Int64(lines.count - 1 - Limits.jobLogLines)])
+      if last == 0 {
+        try db.execute(
+          sql: "DELETE FROM job_lines WHERE job NOT IN "
+            + "(SELECT id FROM jobs ORDER BY created_at DESC, id LIMIT ?)",
+          arguments: [Limits.loggedJobs])
+      }
+    }
+  }
+
+  /// The newest lines of a job's log, in their order.
+  package func lines(of id: String, limit: Int) async throws -> [JobLogLine] {
+    _ = try await job(id)
+    return try await database.read { db in
+      try Row.fetchAll(
+        db,
+        sql: "SELECT number, time, attempt, level, logger, message FROM job_lines WHERE job = ? "
+          + "ORDER BY number DESC LIMIT ?", arguments: [id, limit]
+      ).reversed().map { row in
+        JobLogLine(
+          number: row[0], time: Timestamp(microseconds: row[1]), attempt: row[2],
+          line: TaskLine(level: row[3], logger: row[4], message: row[5]))
+      }
     }
   }
 

@@ -23,30 +23,57 @@ package struct TrainingParameters: Sendable, Codable, Equatable {
   }
 }
 
+/// Whom a running job tells what it does.
+package struct JobReport: Sendable {
+  /// How far it has come.
+  package var progress: @Sendable (String) async throws -> Void
+  /// A line for the job's log; never waits.
+  package var say: @Sendable (TaskLine) -> Void
+
+  package init(
+    progress: @escaping @Sendable (String) async throws -> Void,
+    say: @escaping @Sendable (TaskLine) -> Void
+  ) {
+    self.progress = progress
+    self.say = say
+  }
+}
+
 /// What a backfill takes from other rooms; the composition root fills it in.
 package struct BackfillSteps: Sendable {
   /// Runs to its end and says how far it has come.
-  package var run:
-    @Sendable (JobRun, @escaping @Sendable (String) async throws -> Void) async throws -> Void
+  package var run: @Sendable (JobRun, JobReport) async throws -> Void
   /// Removes what a cancelled one has left.
   package var abandon: @Sendable (JobRun) async throws -> Void
 
   package init(
-    run:
-      @escaping @Sendable (JobRun, @escaping @Sendable (String) async throws -> Void) async throws
-      -> Void, abandon: @escaping @Sendable (JobRun) async throws -> Void
+    run: @escaping @Sendable (JobRun, JobReport) async throws -> Void,
+    abandon: @escaping @Sendable (JobRun) async throws -> Void
   ) {
     self.run = run
     self.abandon = abandon
   }
 }
 
-/// What a backfill is asked to do, beside which view.
+/// What a backfill is asked to do, beside which view or source.
 package struct BackfillParameters: Sendable, Codable, Equatable {
   /// The most events read a second; nil is as fast as can be.
   package var rowsPerSecond: Int64?
+  /// Events that happened in `[from, to)`; nil is no bound.
+  package var from: Timestamp?
+  package var to: Timestamp?
+  /// The source whose transform columns are computed anew; nil is a view's state.
+  package var source: String?
 
-  package init(rowsPerSecond: Int64? = nil) { self.rowsPerSecond = rowsPerSecond }
+  package init(
+    rowsPerSecond: Int64? = nil, from: Timestamp? = nil, to: Timestamp? = nil,
+    source: String? = nil
+  ) {
+    self.rowsPerSecond = rowsPerSecond
+    self.from = from
+    self.to = to
+    self.source = source
+  }
 }
 
 /// One job and how far it has come.
@@ -54,7 +81,7 @@ package struct JobRun: Sendable, Codable, Equatable {
   package var id: String
   /// `train` or `backfill`.
   package var kind: String
-  /// What it is about: a model, or of a backfill a view.
+  /// What it is about: a model, or of a backfill a view or `source:NAME`.
   package var model: String
   package var state: JobState
   /// How often it was begun; also the fencing token: only the newest attempt may finish the job.
@@ -123,9 +150,10 @@ package struct NewJob: Sendable {
     self.onePerModel = onePerModel
   }
 
-  /// At most one of a view is pending or running.
+  /// At most one of a view or source is pending or running.
   package init(backfillOf view: String, reason: String, _ parameters: BackfillParameters) {
-    self.init(model: view, reason: reason)
+    // A view and a source may have one name.
+    self.init(model: parameters.source.map { "source:\($0)" } ?? view, reason: reason)
     kind = JobRun.backfillKind
     backfill = parameters
   }

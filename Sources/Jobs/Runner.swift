@@ -55,9 +55,7 @@ package struct Runner: Sendable {
     }
     announce(run, .begun)
     do {
-      let version = try await withLease(of: run) {
-        try await training.run(run) { try await queue.report($0, of: run) }
-      }
+      let version = try await withLease(of: run) { try await training.run(run, $0) }
       try await queue.apply(
         .succeed(owner: owner, attempt: run.attempt, version: version.version), to: run.id)
       Self.count(run, "completed")
@@ -71,9 +69,7 @@ package struct Runner: Sendable {
   }
 
   private func runBackfill(_ run: JobRun) async throws {
-    try await withLease(of: run) {
-      try await backfill.run(run) { try await queue.report($0, of: run) }
-    }
+    try await withLease(of: run) { try await backfill.run(run, $0) }
     try await queue.apply(
       .succeed(owner: owner, attempt: run.attempt, version: nil), to: run.id)
     Self.count(run, "completed")
@@ -107,13 +103,38 @@ package struct Runner: Sendable {
     log.error("job failed", metadata: ["job": "\(run.id)", "error": "\(error)"])
   }
 
-  /// Runs `body` while the lease is renewed; a lease that is lost (cancelled, taken over) cancels the body.
+  private static let flushEvery = Duration.seconds(1)
+
+  /// Runs `body` while the lease is renewed and what it says is stored; a lease that is lost (cancelled, taken over) cancels the body.
   private func withLease<Result: Sendable>(
-    of run: JobRun, _ body: @escaping @Sendable () async throws -> Result
+    of run: JobRun, _ body: @escaping @Sendable (JobReport) async throws -> Result
+  ) async throws -> Result {
+    let lines = JobLog(queue, run, clock: clock)
+    let queue = queue
+    let report = JobReport(
+      progress: { try await queue.report($0, of: run) }, say: { lines.say($0) })
+    do {
+      let result = try await withLease(of: run, lines) { try await body(report) }
+      try await lines.flush()
+      return result
+    } catch {
+      try? await lines.flush()
+      throw error
+    }
+  }
+
+  private func withLease<Result: Sendable>(
+    of run: JobRun, _ lines: JobLog, _ body: @escaping @Sendable () async throws -> Result
   ) async throws -> Result {
     let (queue, owner, lease, clock) = (queue, owner, lease, clock)
     return try await withThrowingTaskGroup(of: Result?.self) { group in
       group.addTask { try await body() }
+      group.addTask {
+        while true {
+          try await Task.sleep(for: Self.flushEvery)
+          try await lines.flush()
+        }
+      }
       group.addTask {
         while true {
           try await Task.sleep(for: Span(microseconds: lease.microseconds / 6).duration)

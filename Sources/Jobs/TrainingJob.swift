@@ -67,8 +67,9 @@ package struct TrainingJob: Sendable {
 
   /// Runs the job; running it again after a crash publishes nothing twice.
   package func run(
-    _ job: JobRun, progress: @escaping @Sendable (String) async throws -> Void
+    _ job: JobRun, _ report: JobReport
   ) async throws -> ModelVersion {
+    let progress = report.progress
     let snapshot = snapshot.current
     let (model, train) = try definition(of: job.model, in: snapshot)
     if let published = try await registry.versions(of: job.model).first(where: {
@@ -80,7 +81,9 @@ package struct TrainingJob: Sendable {
     let data = try await steps.buildSet(model, job.parameters.asOf ?? clock.now, snapshot)
     try check(data, of: model)
     try await progress("training on \(data.record.evaluationFrom) of \(data.record.rows) rows")
-    let outcome = try await compute.train(task(job, model, train, data, snapshot), timeout: timeout)
+    var task = task(job, model, train, data, snapshot)
+    task.say = report.say
+    let outcome = try await compute.train(task, timeout: timeout)
     defer {
       let folder = URL(fileURLWithPath: outcome.artifactPath).deletingLastPathComponent().path
       try? FileManager.default.removeItem(atPath: folder)
@@ -120,7 +123,7 @@ package struct TrainingJob: Sendable {
     _ job: JobRun, _ model: ModelDefinition, _ train: TrainingDefinition, _ data: TrainingData,
     _ snapshot: Snapshot
   ) -> TrainingRequest {
-    var columns = data.features.flattened.columns
+    var columns = data.features.flattened(as: model.features, missing: model.missing).columns
     columns.append(Column(name: Self.labelName, values: .double(data.label)))
     columns.append(Column(name: "event_timestamp", values: .timestamp(data.times)))
     return TrainingRequest(

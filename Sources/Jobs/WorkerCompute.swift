@@ -43,7 +43,8 @@ package struct WorkerCompute: ComputeBackend {
           runPath: request.run.file, function: request.run.function,
           workingDirectory: request.projectDirectory, datasetPath: dataset,
           features: request.features, label: request.label, options: request.parameters,
-          outputDirectory: folder, evaluationFrom: request.evaluationFrom)), timeout: timeout)
+          outputDirectory: folder, evaluationFrom: request.evaluationFrom)), timeout: timeout,
+      say: { [say = request.say] line in say?(TaskLine(line)) })
     try FileManager.default.removeItem(atPath: dataset)
     guard case .trained(let model) = result.payload else {
       throw PlatformError(.internalError, "a training task was answered with something else")
@@ -52,5 +53,11 @@ package struct WorkerCompute: ComputeBackend {
       artifactPath: model.artifactPath, format: model.format,
       predictions: model.trainingPredictions + model.evaluationPredictions, metrics: model.metrics,
       libraries: model.libraries)
+  }
+}
+
+extension TaskLine {
+  package init(_ line: WorkerLogLine) {
+    self.init(level: line.level.rawValue, logger: line.logger, message: line.message)
   }
 }

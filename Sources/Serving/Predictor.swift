@@ -90,7 +90,7 @@ package final class Predictor: Sendable {
     attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
     let columns = try MissingFeatures.resolve(
       attempt.model.missing, hydrated, model: attempt.model.name
-    ).flattened
+    ).flattened(as: version.artifact.features, missing: attempt.model.missing)
     guard left(until: deadline) > .zero else {
       throw PlatformError(.deadlineExceeded, "reading its features took too long")
     }
@@ -148,7 +148,7 @@ package final class Predictor: Sendable {
     guard columns.count == version.featureNames.count else { return nil }
     let policy = snapshot.project.model(name)?.missing ?? MissingPolicy()
     let batch = MissingFeatures.fill(policy, ColumnBatch(columns: columns, count: rows.count))
-      .flattened
+      .flattened(as: version.artifact.features, missing: policy)
     var values = [Double](reserving: rows.count)
     for from in stride(from: 0, to: rows.count, by: Self.scoreRows) {
       let part = batch.gather(Array(from..<min(from + Self.scoreRows, rows.count)))

@@ -35,7 +35,7 @@ final class WorkerConnection: ChannelInboundHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
-    if let worker { pool.closed(worker) }
+    if let worker { pool.closed(worker, on: context.eventLoop) }
     context.fireChannelInactive()
   }
 

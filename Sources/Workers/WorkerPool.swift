@@ -37,6 +37,7 @@ package struct WorkerClock: Sendable {
 package final class WorkerPool: Service, Sendable {
   static let tick = Span.milliseconds(25)
   static let memoryEvery = Span.seconds(1)
+  private static let looksForEnd = 10
 
   struct State {
     var roster: WorkerRoster
@@ -125,16 +126,8 @@ package final class WorkerPool: Service, Sendable {
   }
 
   /// The processes that are there, for status pages.
-  package var workers: [(id: String, role: String, state: String, models: [ModelKey], memory: Int)]
-  {
-    state.withLock { state in
-      state.roster.slots.compactMap { slot in
-        guard let worker = slot.worker, let machine = slot.machine else { return nil }
-        return (
-          worker.description, slot.role.rawValue, machine.state.rawValue, slot.assigned, slot.memory
-        )
-      }
-    }
+  package var workers: [WorkerStatus] {
+    state.withLock { $0.roster.slots.compactMap(WorkerStatus.init) }
   }
 
   /// The numbers of the processes that run now.
@@ -210,7 +203,16 @@ package final class WorkerPool: Service, Sendable {
     apply { $0.roster.heartbeat(worker, memory: memory, now: clock.now()) }
   }
 
-  func closed(_ worker: WorkerID) {
+  /// Takes note that a worker's socket is closed, and of how its process ended where that is known
+  /// within a moment: a process that dies closes its socket shortly before it can be waited for.
+  func closed(_ worker: WorkerID, on loop: any EventLoop, looks: Int = WorkerPool.looksForEnd) {
+    let handle = state.withLock { state in
+      state.roster.isEndUnknown(of: worker) ? state.handles[worker] : nil
+    }
+    if looks > 0, let handle, handle.process != nil, !attend(handle, now: clock.now()) {
+      loop.scheduleTask(in: .milliseconds(2)) { self.closed(worker, on: loop, looks: looks - 1) }
+      return
+    }
     apply { $0.roster.closed(worker, now: clock.now()) }
   }
 
@@ -261,17 +263,16 @@ package final class WorkerPool: Service, Sendable {
     case .send(let worker, let flight): handle.map { send(flight, to: worker, $0) }
     case .askToDrain: handle?.write { $0.drain = Martlet_Worker_V1_Drain() }
     case .kill(let worker, let reason):
-      let level: Logger.Level = reason == .notNeeded ? .debug : .warning
+      let level: Logger.Level = [.notNeeded, .crashed].contains(reason) ? .debug : .warning
       logger.log(
         level: level, "killing a worker: \(reason.rawValue)", metadata: ["worker": "\(worker)"])
       handle?.kill()
     case .answer(let item, let result): item.reply(result)
     case .loaded(let reply, let result): reply(result)
-    case .restarted(let worker, let reason):
+    case .restarted(let worker, let reason, let end):
       Counter(label: "martlet_worker_restarts_total", dimensions: [("reason", "\(reason)")])
         .increment()
-      logger.warning(
-        "a worker is replaced: \(reason.rawValue)", metadata: ["worker": "\(worker)"])
+      logger.warning("\(end); it is replaced", metadata: ["worker": "\(worker)"])
     case .warn(let message): logger.warning("\(message)")
     }
   }
@@ -307,7 +308,9 @@ package final class WorkerPool: Service, Sendable {
       ],
       environment: WorkerEnvironment.make(configuration, role: role, token: token))
     do {
-      try handle?.started(WorkerProcess(launch))
+      let process = try WorkerProcess(launch)
+      state.withLock { $0.roster.started(worker, pid: process.pid) }
+      handle?.started(process)
     } catch {
       logger.error("\(error)", metadata: ["worker": "\(worker)"])
       apply { state in

@@ -36,25 +36,28 @@ extension WorkerPool {
       state.ending += gone
       return Array(state.handles.values) + state.ending
     }
-    var reaped = Set<WorkerID>()
-    for handle in handles {
-      guard let process = handle.process else { continue }
-      let ending = process.reap()
-      for line in process.lines() {
-        logger.warning("\(line)", metadata: ["worker": "\(handle.id)", "stream": "stderr"])
-      }
-      guard let ending else { continue }
-      reaped.insert(handle.id)
-      logger.debug("a worker has ended: \(ending)", metadata: ["worker": "\(handle.id)"])
-      let words = process.lastWords.isEmpty ? ending : "\(process.lastWords) (\(ending))"
-      apply { $0.roster.exited(handle.id, lastWords: words, now: now) }
+    for handle in handles { attend(handle, now: now) }
+  }
+
+  /// Forwards what a process has written and tells the roster of its end; true where this found it ended.
+  @discardableResult
+  func attend(_ handle: WorkerHandle, now: Span) -> Bool {
+    guard let process = handle.process else { return false }
+    let ending = process.reap()
+    for line in process.lines() {
+      logger.warning("\(line)", metadata: ["worker": "\(handle.id)", "stream": "stderr"])
     }
-    if !reaped.isEmpty {
-      state.withLock { state in
-        for worker in reaped { state.handles[worker] = nil }
-        state.ending.removeAll { reaped.contains($0.id) }
-      }
+    guard let ending else { return false }
+    logger.debug(
+      "a worker has ended with \(ending)",
+      metadata: ["worker": "\(handle.id)", "pid": "\(process.pid)"])
+    let words = process.lastWords.isEmpty ? ending : "\(process.lastWords) (\(ending))"
+    apply { state in
+      state.handles[handle.id] = nil
+      state.ending.removeAll { $0.id == handle.id }
+      return state.roster.exited(handle.id, ending: ending, lastWords: words, now: now)
     }
+    return true
   }
 
   /// Asks every worker to finish, then tells them, then kills them; returns when all are reaped.

@@ -77,14 +77,13 @@ final class WorkerProcess: Sendable {
     }
   }
 
-  /// How it ended, once; nil while it runs and after it was told.
+  /// How it ended, once, like "exit status 1" or "signal 9 (killed)"; nil while it runs and after it was told.
   func reap() -> String? {
     state.withLock { state in
       var status: Int32 = 0
       guard !state.reaped, waitpid(pid, &status, WNOHANG) == pid else { return nil }
       state.reaped = true
-      let signal = status & 0x7f
-      return signal == 0 ? "exit status \((status >> 8) & 0xff)" : "signal \(signal)"
+      return Self.ending(of: status)
     }
   }
 
@@ -108,6 +107,14 @@ final class WorkerProcess: Sendable {
 
   /// What it wrote last, for the message about its end.
   var lastWords: String { state.withLock { $0.lastLines.joined(separator: "; ") } }
+
+  /// What a status of `waitpid` says in words.
+  static func ending(of status: Int32) -> String {
+    let signal = status & 0x7f
+    guard signal != 0 else { return "exit status \((status >> 8) & 0xff)" }
+    guard let name = strsignal(signal) else { return "signal \(signal)" }
+    return "signal \(signal) (\(String(cString: name).lowercased()))"
+  }
 
   private static func failure(_ what: String, _ number: Int32) -> PlatformError {
     PlatformError(

@@ -78,7 +78,8 @@ package struct WorkerRoster: Sendable {
     case kill(WorkerID, WorkerStateMachine.Reason)
     case answer(WorkItem, Result<WorkerAnswer, PlatformError>)
     case loaded(LoadReply, Result<Void, PlatformError>)
-    case restarted(WorkerID, WorkerStateMachine.Reason)
+    /// - Parameter end: what became of it, in words that name it.
+    case restarted(WorkerID, WorkerStateMachine.Reason, end: String)
     case warn(String)
   }
 
@@ -102,6 +103,12 @@ package struct WorkerRoster: Sendable {
     var spoke = false
     /// What the last process said before it ended.
     var lastWords = ""
+    /// The number of its process, once it has been started.
+    var pid: Int32?
+    /// How its process ended, like "signal 9 (killed)"; nil while it runs.
+    var ending: String?
+    /// What became of the last worker of this place that was lost, for status pages.
+    var lastEnd: String?
     var startAt: Span
     var spawnedAt: Span
     var idleSince: Span
@@ -233,7 +240,7 @@ package struct WorkerRoster: Sendable {
       slots[index].loaded.remove(key)
     case (.items, .success(let result)):
       if let key = flight.predicted, models[key]?.suspension.isBlamed == true {
-        models[key]?.suspension.end()
+        models[key]?.suspension.forget()
       }
       effects += answers(to: flight, result, from: worker)
     case (.items, .failure(let fault)):

@@ -107,7 +107,7 @@ extension WorkerRoster {
     if models[key]?.waiting.isEmpty == false { return drop(key, because: fault.error) }
     // It could be loaded before: it is tried again, later and later, while the others are served.
     return [.warn("cannot load \(key) again: \(fault.error)")]
-      + suspend(key, because: .notLoading, now: now)
+      + suspend(key, because: .notLoading, WorkerStateMachine.Reason.notLoading.rawValue, now: now)
   }
 
   /// A worker was lost while it loaded: twice is enough when somebody waits.
@@ -115,7 +115,9 @@ extension WorkerRoster {
     _ key: ModelKey, because error: PlatformError, _ reason: WorkerStateMachine.Reason, now: Span
   ) -> [Effect] {
     guard let assignment = models[key] else { return [] }
-    guard !assignment.waiting.isEmpty else { return suspend(key, because: reason, now: now) }
+    guard !assignment.waiting.isEmpty else {
+      return suspend(key, because: reason, error.message, now: now)
+    }
     models[key]?.losses += 1
     return assignment.losses + 1 < 2 ? [] : drop(key, because: error)
   }

@@ -29,8 +29,22 @@ extension WorkerRoster {
     return handle(.closed, at: index, now: now) + settle(now: now)
   }
 
-  package mutating func exited(_ worker: WorkerID, lastWords: String, now: Span) -> [Effect] {
+  package mutating func started(_ worker: WorkerID, pid: Int32) {
+    if let index = index(of: worker) { slots[index].pid = pid }
+  }
+
+  /// Whether the worker counts, is not going anyway, and nothing is known of the end of its process.
+  package func isEndUnknown(of worker: WorkerID) -> Bool {
+    guard let index = index(of: worker) else { return false }
+    return slots[index].ending == nil && slots[index].machine?.state != .draining
+  }
+
+  /// - Parameter ending: like "exit status 1"; nil where no process was started.
+  package mutating func exited(
+    _ worker: WorkerID, ending: String? = nil, lastWords: String, now: Span
+  ) -> [Effect] {
     guard let index = index(of: worker) else { return [] }
+    slots[index].ending = ending
     slots[index].lastWords = lastWords
     return handle(.exited, at: index, now: now) + settle(now: now)
   }
@@ -151,10 +165,11 @@ extension WorkerRoster {
   ) -> [Effect] {
     guard let flight = slots[index].flight else { return [] }
     slots[index].flight = nil
+    let end = end(of: worker, at: index, reason)
     func error(_ what: String) -> PlatformError {
       PlatformError(
-        .unavailable, "worker \(worker) was lost with \(what): \(reason.rawValue)",
-        context: ["worker": worker.description], retryable: true)
+        .unavailable, "\(end); it was busy with \(what)", context: ["worker": worker.description],
+        retryable: true)
     }
     switch flight.work {
     case .items:
@@ -165,7 +180,7 @@ extension WorkerRoster {
         return retried
       }
       slots[index].lostToVersion = true
-      return retried + suspend(key, because: reason, now: now)
+      return retried + suspend(key, because: reason, end, now: now)
     case .load(let artifact):
       slots[index].lostToVersion = models[artifact.key]?.waiting.isEmpty == true
       return loadLost(
@@ -174,28 +189,43 @@ extension WorkerRoster {
     }
   }
 
+  /// What became of a worker: "worker w3 (pid 812) ended with signal 9 (killed)".
+  private func end(
+    of worker: WorkerID, at index: Int, _ reason: WorkerStateMachine.Reason
+  ) -> String {
+    let name = "worker \(worker)" + (slots[index].pid.map { " (pid \($0))" } ?? "")
+    if reason == .crashed, let ending = slots[index].ending {
+      return "\(name) ended with \(ending)"
+    }
+    return "\(name) was lost: \(reason.rawValue)"
+  }
+
   private mutating func release(
     _ index: Int, _ worker: WorkerID, _ expected: Bool, _ reason: WorkerStateMachine.Reason,
     now: Span
   ) -> [Effect] {
+    let end = end(of: worker, at: index, reason)
     slots[index].worker = nil
     slots[index].machine = nil
+    slots[index].pid = nil
+    slots[index].ending = nil
     slots[index].loaded = []
     slots[index].toUnload = []
     slots[index].memory = 0
     slots[index].startAt = now
     if expected || slots[index].retired { return [] }
+    slots[index].lastEnd = end
     if slots[index].lostToVersion {
       // The others that it served are needed again at once; the version that ended it is held back.
       slots[index].lostToVersion = false
-      return [.restarted(worker, reason)]
+      return [.restarted(worker, reason, end: end)]
     }
     let stable = now - slots[index].spawnedAt > configuration.backoff.stableAfter
     slots[index].failures = stable ? 1 : slots[index].failures + 1
     slots[index].startAt =
       now + configuration.backoff.delay(failures: slots[index].failures, chance: chance())
     slots[index].failedStarts = slots[index].spoke ? 0 : slots[index].failedStarts + 1
-    let effects = [Effect.restarted(worker, reason)]
+    let effects = [Effect.restarted(worker, reason, end: end)]
     guard slots[index].failedStarts >= Self.startsBeforeGivingUp else { return effects }
     return effects + giveUp(index)
   }

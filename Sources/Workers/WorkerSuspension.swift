@@ -12,10 +12,12 @@ package struct Suspension: Sendable {
 
   private var lost = 0
   private var until: Span?
-  private var reason = WorkerStateMachine.Reason.crashed
+  private var end = ""
 
   /// Notes that a worker was lost; true when that suspends the version.
-  mutating func note(_ reason: WorkerStateMachine.Reason, now: Span) -> Bool {
+  ///
+  /// - Parameter end: what became of it, in words.
+  mutating func note(_ reason: WorkerStateMachine.Reason, _ end: String, now: Span) -> Bool {
     // A passed deadline has kept the others waiting all that time, and its caller has been told; what cannot be loaded
     // needs no second try at once.
     switch reason {
@@ -23,7 +25,7 @@ package struct Suspension: Sendable {
     case .deadline: lost += 2
     default: lost += 1
     }
-    self.reason = reason
+    self.end = end
     guard lost >= Self.losses else { return false }
     var pause = Self.shortest
     for _ in Self.losses..<lost where pause < Self.longest {
@@ -37,14 +39,14 @@ package struct Suspension: Sendable {
   var isBlamed: Bool { lost > 0 }
 
   /// Notes an answer.
-  mutating func end() { self = Suspension() }
+  mutating func forget() { self = Suspension() }
 
   /// What a call is told now; nil where it may go on.
   func refusal(of key: ModelKey, now: Span) -> PlatformError? {
     guard let until, now < until else { return nil }
     return PlatformError(
       .unavailable,
-      "\(key) is held back: it ends the workers that load it or predict with it (\(reason.rawValue)); "
+      "\(key) is held back: it ends the workers that load it or predict with it (\(end)); "
         + "promote another version, or mend the model and train it again",
       context: ["reason": "suspended"], retryAfter: until - now)
   }
@@ -53,9 +55,9 @@ package struct Suspension: Sendable {
 extension WorkerRoster {
   /// Blames a version for a lost worker; when it is suspended, its waiting calls are refused.
   mutating func suspend(
-    _ key: ModelKey, because reason: WorkerStateMachine.Reason, now: Span
+    _ key: ModelKey, because reason: WorkerStateMachine.Reason, _ end: String, now: Span
   ) -> [Effect] {
-    guard models[key]?.suspension.note(reason, now: now) == true,
+    guard models[key]?.suspension.note(reason, end, now: now) == true,
       let refusal = models[key]?.suspension.refusal(of: key, now: now)
     else { return [] }
     let waiting = predictions.removeValue(forKey: key) ?? []

@@ -95,12 +95,48 @@ struct DuckDBArrayTests {
 
   @Test func `an array of another length is another type`() async throws {
     try await warehouse.prepare([Self.source])
+    try await warehouse.commit(WarehouseCommit(events: [Self.batch(2)]))
     var changed = Self.source
     changed.columns[4].type = .array(of: .double, length: 4)
     let error = await #expect(throws: PlatformError.self) {
       try await warehouse.prepare([changed])
     }
-    #expect(error?.message.contains("is stored as double[3] and cannot become double[4]") == true)
+    let told = error?.message ?? ""
+    #expect(
+      told.contains("is stored as double[3] in 2 events and cannot become double[4]"), "\(told)")
+  }
+
+  @Test func `columns of a table without events take other types, and events of those`()
+    async throws
+  {
+    try await warehouse.prepare([Self.source])
+    try await warehouse.commit(WarehouseCommit(events: [Self.batch(3)]))
+    try await warehouse.execute("DELETE FROM events_docs", [])
+    var changed = SourceDefinition(
+      name: "docs", eventTime: "at",
+      columns: Self.source.columns.reversed().enumerated().map {
+        ColumnDefinition(name: "c\($0)", type: $1.type)
+      })
+    changed.columns.append(ColumnDefinition(name: "more", type: .int64))
+    try await warehouse.prepare([changed])
+    let cells = changed.columns.map { column -> Column in
+      guard case .array(let type, let length) = column.type else {
+        return Column(name: column.name, values: .int64([7]))
+      }
+      return Column(
+        name: column.name, type: column.type, [.list(Self.elements(type, length ?? 2, 5))])
+    }
+    try await warehouse.commit(
+      WarehouseCommit(events: [
+        EventBatch(
+          source: "docs", columns: cells, eventTimestamps: [1], createdAt: [1], sequences: [9],
+          eventIDs: ["a"])
+      ]))
+    let read = try await table(warehouse, "SELECT * FROM events_docs")
+    for column in cells { #expect(read[column.name] == column, "\(column.type.rawValue)") }
+    #expect(
+      try await warehouse.query(
+        "SELECT count(*) FROM event_columns WHERE source = 'docs'", as: Int.self) == [11])
   }
 
   @Test func `a column of arrays is added to a table that has events`() async throws {

@@ -76,6 +76,7 @@ struct DuckDBWarehouseTests {
   @Test func `a changed column type is refused and nothing of the definitions is applied`()
     async throws
   {
+    try await warehouse.commit(WarehouseCommit(events: [orderBatch(1)]))
     var changed = orders
     changed.columns[1].type = .string
     let other = SourceDefinition(

@@ -118,7 +118,8 @@ struct SharedGroupIngestTests {
   }
 
   @Test
-  func `what was claimed before a death is stored by that process when it is back, and by no other`()
+  func
+    `what was claimed before a death is stored by that process when it is back, and by no other`()
     async throws
   {
     try await SharedGroupBench.with { bench in
@@ -158,9 +159,10 @@ struct SharedGroupIngestTests {
       let disk = Disk(transactions: 2)
       try await bench.running("a", a, fails: disk.write) { _ in
         try await waitUntil("a transaction failed") { disk.hasFailed }
-        try await bench.running("b", b) { _ in
-          try await waitUntil("all is stored") { try await numbers(a, b).count >= 1_000 }
-        }
+      }
+      #expect(try await numbers(a).count < 1_000)
+      try await bench.running("b", b) { _ in
+        try await waitUntil("all is stored") { try await numbers(a, b).count >= 1_000 }
       }
       #expect(try await numbers(a, b) == Array(0..<1_000))
       try await a.close()
@@ -169,7 +171,8 @@ struct SharedGroupIngestTests {
   }
 
   @Test
-  func `an older copy of a warehouse reads again what it lacks of its own, and nothing of another's`()
+  func
+    `an older copy of a warehouse reads again what it lacks of its own, and nothing of another's`()
     async throws
   {
     try await SharedGroupBench.with { bench in

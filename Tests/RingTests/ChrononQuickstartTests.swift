@@ -128,7 +128,8 @@ private enum ChrononQuickstart {
       """
     return Snapshot(
       version: 1, definitionsVersion: 1, definitionsDigest: "quickstart", projectDirectory: ".",
-      project: try DefinitionFile.parse(Array(text.utf8), fileExists: { _ in false }), models: [:])
+      project: try DefinitionFile.parse(Array(text.utf8), ProjectFiles(exists: { _ in false })),
+      models: [:])
   }
 
   /// The files with their milliseconds as times; a day of `users` is known when it is over.

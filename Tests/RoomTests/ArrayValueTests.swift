@@ -151,7 +151,7 @@ import Testing
       Column(name: "x", values: .double([7, 8, 9])),
       Column(
         name: "a.v", type: Self.pair, [.list(.double([1, 2])), .null, .list(.double([3, 4]))]),
-    ]).flattened
+    ]).flattened(as: [], missing: MissingPolicy())
     #expect(batch.columns.map(\.name) == ["x", "a.v[0]", "a.v[1]"])
     #expect(Self.cells(batch.columns[1]) == [.double(1), .null, .double(3)])
     #expect(Self.cells(batch.columns[2]) == [.double(2), .null, .double(4)])

@@ -28,8 +28,34 @@ import Testing
       Self.rows([[.null, .list(.int64([1, 2]))], [.list(.double([3, 4])), .null]]), model: "m")
     #expect(Self.cells(batch["v"]) == [.list(.double([0.5, 0.5])), .list(.double([3, 4]))])
     #expect(Self.cells(batch["n"]) == [.list(.int64([1, 2])), .list(.int64([7, 7]))])
-    #expect(batch.flattened.columns.map(\.name) == ["v[0]", "v[1]", "n[0]", "n[1]"])
-    #expect(Self.cells(batch.flattened["n[1]"]) == [.double(2), .double(7)])
+    let flat = batch.flattened(as: [], missing: MissingPolicy())
+    #expect(flat.columns.map(\.name) == ["v[0]", "v[1]", "n[0]", "n[1]"])
+    #expect(Self.cells(flat["n[1]"]) == [.double(2), .double(7)])
+  }
+
+  @Test
+  func
+    `a list of any length fills so many columns, the newest first, with the policy's value or null for the rest`()
+    throws
+  {
+    let type = ColumnType.array(of: .int64, length: nil)
+    let feature = ModelFeature(
+      name: "a.last", origin: .view(FeatureName(view: "a", feature: "last")), type: type,
+      elements: 2)
+    #expect(feature.columnNames == ["a.last[0]", "a.last[1]"])
+    let batch = ColumnBatch(columns: [
+      Column(
+        name: "a.last", type: type,
+        [.list(.int64([3, 2, 1])), .list(.int64([5])), .null, .list(.int64([8, 7]))]),
+      Column(name: "x", values: .double([1, 2, 3, 4])),
+    ])
+    let flat = batch.flattened(as: [feature], missing: MissingPolicy())
+    #expect(flat.columns.map(\.name) == ["a.last[0]", "a.last[1]", "x"])
+    #expect(Self.cells(flat["a.last[0]"]) == [.double(3), .double(5), .null, .double(8)])
+    #expect(Self.cells(flat["a.last[1]"]) == [.double(2), .null, .null, .double(7)])
+    let filled = batch.flattened(as: [feature], missing: MissingPolicy(default: .value(-1)))
+    #expect(
+      Self.cells(filled["a.last[1]"]) == [.double(2), .double(-1), .double(-1), .double(7)])
   }
 
   @Test func `a missing array is an error where the model says so`() {
@@ -46,7 +72,7 @@ import Testing
         Column(name: "v", type: Self.vector, [.null, .list(.double([1, 2]))]),
         Column(name: "n", type: Self.whole, [.list(.int64([3, 4])), .null]),
       ])
-    ).flattened
+    ).flattened(as: [], missing: MissingPolicy())
     #expect(filled.columns.map { $0[0] } == [.double(9), .double(9), .double(3), .double(4)])
     #expect(filled.columns.map { $0[1] } == [.double(1), .double(2), .double(9), .double(9)])
   }

@@ -236,6 +236,46 @@ struct WorkersPythonTests {
     }
   }
 
+  @Test("a worker that ends is told of by its number, process and exit status, in error and status")
+  func exitStatus() async throws {
+    try await PythonWorkers.withPool { pool, project in
+      try await pool.ensureLoaded(project.artifact(pool))
+      let first = try #require(pool.workers.first { $0.role == "serving" })
+      let error = await failure { try await pool.predict(-2) }
+      #expect(
+        error?.message.contains(#/worker w\d+ \(pid \d+\) ended with exit status 7/#) == true,
+        "\(error?.message ?? "")")
+      #expect(try await pool.predict(1) == [2])
+      let now = try #require(pool.workers.first { $0.role == "serving" })
+      #expect(now.lastEnd?.hasSuffix("ended with exit status 7") == true, "\(now)")
+      #expect(now.pid != nil && now.pid != first.pid)
+    }
+  }
+
+  @Test("a worker that a signal ends is told of and logged with the signal's number and name")
+  func exitSignal() async throws {
+    let recorder = LogRecorder()
+    try await PythonWorkers.withPool(logger: recorder.logger) { pool, project in
+      try await pool.ensureLoaded(project.artifact(pool))
+      async let failed = failure {
+        try await pool.run(.train(project.training(#"{"wait": true}"#)), timeout: .seconds(600))
+      }
+      var killed = Set<Int32>()
+      while killed.count < 2 {
+        let busy = pool.workers.first { $0.role == "general" && $0.state == "busy" }
+        if let pid = busy?.pid, killed.insert(pid).inserted { kill(pid, SIGKILL) }
+        await Task.yield()
+      }
+      let last = try #require(await failed)
+      #expect(
+        last.message.contains(#/worker w\d+ \(pid \d+\) ended with signal 9 \(killed\)/#),
+        "\(last.message)")
+      #expect(killed.contains { last.message.contains("(pid \($0))") })
+      let line = await recorder.first(with: "ended with signal 9 (killed); it is replaced")
+      #expect(line?.hasPrefix("warning") == true)
+    }
+  }
+
   @Test("a stop ends workers that do not finish")
   func stopIsFinal() async throws {
     let answer = Answer()

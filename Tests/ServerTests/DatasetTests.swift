@@ -83,6 +83,14 @@ extension WholeProgram {
         #expect(Self.isTheSame(try await Self.verify(again, "pinned")))
         let listed = try await platform.martlet("datasets", "list")
         #expect(listed.status == 0 && listed.output.contains("pinned"), "\(listed)")
+        let id = then["id"]?.string ?? ""
+        for name in ["pinned", id, "dataset:\(id)", then["row_hash"]?.string ?? ""] {
+          let lineage = try await platform.martlet("lineage", name, "--upstream")
+          #expect(
+            lineage.status == 0 && lineage.output.contains(id)
+              && lineage.output.contains("activity.events_7d")
+              && lineage.output.contains("events.amount"), "\(name): \(lineage)")
+        }
       }
     }
 
@@ -152,6 +160,9 @@ extension WholeProgram {
         #expect(version.text.contains(id), "\(version)")
         let lineage = try await rest.okGet("/api/v1/lineage/churn@1?direction=upstream")
         #expect(lineage.text.contains(id), "\(lineage)")
+        let hash = try #require(saved["row_hash"]?.string)
+        #expect(lineage.text.contains(hash), "\(lineage)")
+        #expect(try await rest.get("/api/v1/lineage/\(hash)").text.contains("dataset:churn@1"))
         #expect((saved["rows"]?.int ?? 0) > 500 && saved["model"]?.string == "churn", "\(saved)")
         let header = try await Self.file(rest, id).text.prefix { $0 != "\n" }
         #expect(

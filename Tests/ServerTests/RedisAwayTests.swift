@@ -95,6 +95,28 @@ extension WholeProgram {
       }
     }
 
+    @Test(
+      "a platform that starts without Redis has everything else, and begins with Redis when it is there"
+    )
+    func startWithout() async throws {
+      try await Self.with { platform, redis in
+        try await redis.crash()
+        #expect(try await platform.stop() == 0)
+        try await platform.start()
+        #expect(try await platform.rest.count("SELECT count(*) FROM events_events") == 40)
+        let read = try await Self.read(platform)
+        #expect(read.status == 503 && !read.headers["retry-after"].isEmpty, "\(read)")
+        let stored = try await Self.push(platform, "away", customer: 1)
+        #expect(stored.status == 503 && stored.error.contains("the events are stored"), "\(stored)")
+        try await redis.start()
+        try await Self.readBack(platform, [11, 10], after: [10, 10])
+        try await waitUntil("events were taken again") {
+          try await Self.push(platform, "later", customer: 2).status == 200
+        }
+        #expect(Self.counts(try await Self.read(platform)) == [11, 11])
+      }
+    }
+
     @Test("a Redis that comes back empty is filled without a write, and never answered for")
     func empty() async throws {
       try await Self.with { platform, redis in

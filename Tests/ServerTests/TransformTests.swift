@@ -148,7 +148,7 @@ extension WholeProgram {
           "/api/v1/sources/orders/events", "[\(lines.joined(separator: ","))]")
         #expect(answer.status == 200, "\(answer)")
         #expect(answer["accepted"]?.int == 38 && answer["quarantined"]?.int == 2, "\(answer)")
-        #expect(answer["reasons"]?.array?.first?.string?.contains("was lost with") ?? false)
+        #expect(answer["reasons"]?.array?.first?.string?.contains("it was busy with") ?? false)
         #expect(
           try await platform.rest.count(
             "SELECT count(*) FROM events_orders WHERE gross = amount * 2") == 38)

@@ -173,6 +173,90 @@ extension WholeProgram {
       }
     }
 
+    /// A model that derives values from features and from an input which is not in its vector, and reads the last amounts.
+    private static let deriving =
+      ShopProject.definitions.replacing(
+        "churned: bool}", with: "churned: bool, hour: int64}"
+      ).replacing(
+        "      mean_7d:",
+        with: "      last_three:  {last_k: amount, k: 3, window: 7d}\n      mean_7d:"
+      ) + """
+        models:
+          churn:
+            features: [activity.spend_7d, activity.events_7d, activity.last_three, scaled, late]
+            inputs: {hour: int64}
+            derived:
+              scaled: activity.spend_7d / activity.events_7d + half
+              half: hour / 2
+              late: hour % 12 > 6
+            missing: {default: null}
+            spine: {source: outcomes, time: checked_at}
+            label: {source: outcomes, value: churned, delay: 1d}
+            train: {run: train.py:widths, metric: roc_auc}
+
+        """
+
+    @Test(
+      "what a model derives itself is computed again from the log, and the last values of a key are its columns"
+    )
+    func derivedByTheModel() async throws {
+      try await RedisServer.with { redis in
+        var environment = ShopProject.environment
+        environment["MARTLET_ONLINE_BACKEND"] = "redis"
+        environment["MARTLET_REDIS_ADDRESSES"] = "127.0.0.1:\(redis.port)"
+        let code =
+          ShopProject.code + """
+
+            class Widths:
+                def predict(self, columns):
+                    return np.nan_to_num(np.asarray(columns["activity.last_three[0]"], dtype=float), nan=-1.0)
+
+
+            def widths(dataset, context):
+                names = [name for name in dataset.features if "last_three" in name]
+                assert names == [f"activity.last_three[{n}]" for n in range(3)], names
+                return Widths()
+
+            """
+        try await PlatformProcess.with(
+          files: ["martlet.yaml": Self.deriving, "train.py": code], environment: environment
+        ) { platform in
+          let rest = platform.rest
+          let applied = try await rest.apply(Self.deriving)
+          try #require(applied.status == 200, "\(applied)")
+          try await ShopProject.feed(rest)
+          let job = try await rest.train("churn")
+          try #require(job["state"]?.string == "COMPLETED", "\(job)")
+          try await rest.promote("churn", 1)
+          for customer in 0..<30 {
+            let answer = try await rest.predict(
+              "churn", #"{"customer_id": \#(customer), "hour": \#(customer % 24)}"#)
+            #expect(answer.status == 200, "\(answer)")
+          }
+          let newest = try await rest.predict("churn", #"{"customer_id": 5, "hour": 3}"#)
+          let amount = try await rest.online(["activity.last_three"], #"{"customer_id": 5}"#)
+          #expect(
+            newest["predictions"]?.array?.first?["value"]?.number
+              == amount.first?.array?.first?.number ?? -1, "\(newest)")
+          try await rest.moveClock("2026-03-02T00:00:00Z")
+          let clean = try await Self.verify(rest, #"{"model": "churn"}"#)
+          #expect(clean["vectors"]?.int == 31 && clean["compared"]?.int == 31 * 5, "\(clean)")
+          #expect(clean["passed"]?.bool == true, "\(clean)")
+          let key = try await redis.cli("KEYS", "*:activity@*:5")
+          #expect(try await redis.cli("RENAME", key, "kept") == "OK")
+          _ = try await rest.predict("churn", #"{"customer_id": 5, "hour": 3}"#)
+          #expect(try await redis.cli("RENAME", "kept", key) == "OK")
+          try await rest.moveClock("2026-03-03T00:00:00Z")
+          let causes = Self.causes(try await Self.verify(rest, #"{"window": "7d"}"#))
+          #expect(causes["models.churn.scaled missing_online"] == 1, "\(causes)")
+          #expect(causes["models.churn.late value_differs"] == nil, "\(causes)")
+          let metrics = try await rest.get("/metrics").text
+          #expect(
+            metrics.contains(#"martlet_parity_mismatch_total{feature="models.churn.scaled"} 1"#))
+        }
+      }
+    }
+
     @Test("predictions of former definitions are told, not compared")
     func formerDefinitions() async throws {
       try await ShopProject.with(models: [ShopProject.model("churn", "constant")]) { platform in

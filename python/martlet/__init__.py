@@ -5,6 +5,8 @@ in `martlet.errors`, what calls answer in `martlet.answers`.
 """
 
 from martlet.answers import (
+    Dataset,
+    DatasetVerdict,
     Feature,
     FeatureSet,
     Freshness,
@@ -21,7 +23,6 @@ from martlet.answers import (
     Verification,
 )
 from martlet.async_client import AsyncClient
-from martlet.calls.warehouse import TruncatedResult
 from martlet.client import Client
 from martlet.errors import (
     DeadlineExceededError,
@@ -40,6 +41,8 @@ from martlet.errors import (
 __all__ = [
     "AsyncClient",
     "Client",
+    "Dataset",
+    "DatasetVerdict",
     "DeadlineExceededError",
     "Feature",
     "FeatureSet",
@@ -62,7 +65,6 @@ __all__ = [
     "Predictions",
     "PushReceipt",
     "QuarantinedRecord",
-    "TruncatedResult",
     "UnauthenticatedError",
     "UnavailableError",
     "Verification",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
+from pathlib import Path as FilePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
@@ -13,6 +14,8 @@ import anyio.to_thread
 from martlet.address import find_address, find_token
 from martlet.answers import (
     Applied,
+    Dataset,
+    DatasetVerdict,
     Definitions,
     DriftReport,
     ErasureReceipt,
@@ -32,7 +35,7 @@ from martlet.answers import (
     ReplayReport,
     Verification,
 )
-from martlet.calls import events, models, platform, warehouse
+from martlet.calls import datasets, events, models, platform, warehouse
 from martlet.calls import features as feature_calls
 from martlet.errors import MartletError
 from martlet.exchange import Call, Request, Response, advance
@@ -348,6 +351,71 @@ class AsyncClient:
         """Removes an entity key from every store; `key` is its value, values, or a dictionary."""
         return await self._run(platform.erase(entity, key))
 
+    async def list_erasures(self, *, limit: int = 50) -> list[ErasureReceipt]:
+        """The newest erasures; of a key that was erased its digest remains, not the key."""
+        return await self._run(platform.list_erasures(limit))
+
+    # MARK: datasets
+
+    async def create_dataset(
+        self,
+        name: str,
+        *,
+        model: str | None = None,
+        features: Sequence[str] | None = None,
+        spine: Any = None,
+        spine_sql: str | None = None,
+        time: str = "event_timestamp",
+        mode: str = "as_corrected",
+        as_of: datetime | str | None = None,
+        definitions: int | None = None,
+        timeout: float | None = None,
+    ) -> Dataset:
+        """Saves a training set, which later events, corrections and definitions do not change.
+
+        Of a `model`, what it would learn from; or `features` joined to a `spine` (a table, or the
+        path of a CSV or Parquet file) or to the rows of `spine_sql`. `as_of` leaves out what was
+        stored later, `definitions` is an earlier version of them.
+        """
+        call = datasets.create_dataset(
+            name, model, features, spine, spine_sql, time, mode, as_of, definitions, timeout
+        )
+        return await self._work(call)
+
+    async def list_datasets(self, *, limit: int = 50) -> list[Dataset]:
+        """The newest saved training sets, also those that trainings saved."""
+        return await self._run(datasets.list_datasets(limit))
+
+    async def get_dataset(self, dataset: str | Dataset) -> Dataset:
+        """One saved set by its id, or by its name: then the newest of it."""
+        return await self._run(datasets.get_dataset(dataset))
+
+    @overload
+    async def read_dataset(self, dataset: str | Dataset) -> pd.DataFrame: ...
+    @overload
+    async def read_dataset(
+        self, dataset: str | Dataset, *, as_: Literal["pandas"]
+    ) -> pd.DataFrame: ...
+    @overload
+    async def read_dataset(
+        self, dataset: str | Dataset, *, as_: Literal["polars"]
+    ) -> pl.DataFrame: ...
+    @overload
+    async def read_dataset(self, dataset: str | Dataset, *, as_: Literal["arrow"]) -> pa.Table: ...
+    async def read_dataset(self, dataset: str | Dataset, *, as_: Form = "pandas") -> Any:
+        """The rows of a saved set as a table."""
+        return await self._work(datasets.read_dataset(dataset, as_))
+
+    async def export_dataset(
+        self, dataset: str | Dataset, path: Path, *, format: str | None = None
+    ) -> FilePath:
+        """Writes a saved set to a file, whole or not at all; by its ending, `csv` or `parquet`."""
+        return await self._work(datasets.export_dataset(dataset, path, format))
+
+    async def verify_dataset(self, dataset: str | Dataset) -> DatasetVerdict:
+        """Computes a saved set again and compares: `reproduced` says that its rows are the same."""
+        return await self._run(datasets.verify_dataset(dataset))
+
     # MARK: definitions
 
     async def plan(self, project: Path = ".", *, directory: Path | None = None) -> Plan:
@@ -437,6 +505,25 @@ class AsyncClient:
         call = models.train(model, as_of, promote, reason, wait, timeout, on_progress)
         return await self._run(call)
 
+    async def backfill(
+        self,
+        view: str,
+        *,
+        reason: str | None = None,
+        rows_per_second: int | None = None,
+        wait: bool = True,
+        timeout: float | None = None,
+        on_progress: Callable[[Job], None] | None = None,
+    ) -> Job:
+        """Computes the online state of a view (or of a feature's view) anew from raw events.
+
+        What is read is the old state until the new one takes its place at once; ingest goes on.
+        `rows_per_second` slows it down. Unless `wait` is false it is waited for; `get_job` tells
+        how far it is, `cancel_job` ends it. A failed one raises `JobFailedError`.
+        """
+        call = models.backfill(view, reason, rows_per_second, wait, timeout, on_progress)
+        return await self._run(call)
+
     async def drift(self, model: str, *, window: str | None = None) -> DriftReport:
         """How far live inputs and predictions are from the training set."""
         return await self._run(models.drift(model, window))
@@ -478,11 +565,19 @@ class AsyncClient:
     @overload
     async def sql(self, query: str, *, as_: Literal["arrow"]) -> pa.Table: ...
     async def sql(self, query: str, *, as_: Form = "pandas") -> Any:
-        """A read-only query over the warehouse as a table, of at most 10,000 rows.
+        """A read-only query over the warehouse as a table, of all its rows.
 
-        Of more, the first ones come with a `TruncatedResult` warning.
+        For results that do not fit in memory here there is `export_sql`.
         """
         return await self._work(warehouse.sql(query, as_))
+
+    async def export_sql(self, query: str, path: Path, *, format: str | None = None) -> int:
+        """Writes the rows of a read-only query to a file, however many, and says how many.
+
+        By its ending, `csv` or `parquet`; the file is there whole or not at all. Neither the
+        platform nor this program holds the result in memory.
+        """
+        return await self._work(warehouse.export_sql(query, path, format))
 
     async def status(self) -> dict[str, Any]:
         """What runs and how it is."""

@@ -166,21 +166,18 @@ def arrow_type(kind: str) -> pa.DataType | None:
     return pa.list_(scalar) if bracket and scalar is not None else scalar
 
 
-def sql_type(kind: str) -> pa.DataType | None:
-    """The Arrow type of one of DuckDB's, None where the values tell it well enough."""
-    if kind.endswith("]"):
-        element = sql_type(kind[: kind.rindex("[")])
-        return None if element is None else pa.list_(element)
-    name = kind.partition("(")[0]
-    if name in ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UINTEGER", "USMALLINT", "UTINYINT"):
-        return pa.int64()
-    if name in ("DOUBLE", "FLOAT", "DECIMAL"):
-        return pa.float64()
-    if name in ("VARCHAR", "UUID", "ENUM", "BLOB"):
-        return pa.string()
-    if name.startswith(("TIMESTAMP", "DATE")):
-        return pa.timestamp("us", "UTC")
-    return pa.bool_() if name == "BOOLEAN" else None
+def with_plain_numbers(table: pa.Table) -> pa.Table:
+    """Decimals as what the platform has: whole ones as int64 where all of them fit, else double."""
+    for index, found in enumerate(table.schema):
+        if not pa.types.is_decimal(found.type):
+            continue
+        column = table.column(index)
+        try:
+            plain = column.cast(pa.int64() if found.type.scale == 0 else pa.float64())
+        except pa.ArrowInvalid:
+            plain = column.cast(pa.float64())
+        table = table.set_column(index, found.name, plain)
+    return table
 
 
 def _in_microseconds(table: pa.Table) -> pa.Table:

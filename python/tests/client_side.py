@@ -27,6 +27,7 @@ project: client_tests
 entities:
   customer: {key: [customer_id]}
   shop_day: {key: [shop, day]}
+  everyone: {key: []}
 
 sources:
   orders:
@@ -49,6 +50,9 @@ sources:
     event_time: at
     zone: Europe/Vienna
     columns: {shop: string, day: int64, total: double}
+  pings:
+    event_time: at
+    columns: {level: int64, point: "double[3]", marks: "string[]"}
   outcomes:
     event_time: known_at
     columns: {customer_id: int64, asked_at: timestamp, left: bool}
@@ -74,6 +78,15 @@ views:
     source: visits
     features:
       count_1d: {count: "*", window: 1d}
+  world:
+    entity: everyone
+    source: pings
+    features:
+      level: {latest: level}
+      point: {latest: point}
+      marks: {latest: marks}
+      pings_1d: {count: "*", window: 1d}
+      last_levels: {last_k: level, k: 3, window: 1d}
   takings:
     entity: shop_day
     source: takings

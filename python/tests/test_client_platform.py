@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from client_side import DAY, NOW, order
 from running_platform import RunningPlatform, needs_binary
@@ -181,9 +182,62 @@ def test_sql_gives_typed_tables(client: Any, customer: int) -> None:
     assert client.sql("DESCRIBE events_orders", as_="arrow").num_rows > 5
 
 
-def test_sql_that_is_cut_off_says_so(client: Any) -> None:
-    with pytest.warns(martlet.TruncatedResult, match="10,000"):
-        assert len(client.sql("SELECT * FROM range(10001)")) == 10_000
+def test_sql_gives_every_row_of_a_large_result_in_its_order(client: Any) -> None:
+    query = "SELECT range AS n, range % 7 AS m, 'row ' || range AS s FROM range(300000)"
+    table = client.sql(query + " ORDER BY range DESC", as_="arrow")
+    assert table.num_rows == 300_000
+    assert table.column("n").to_pylist() == list(range(299_999, -1, -1))
+    assert table.slice(1, 1).to_pylist() == [{"n": 299_998, "m": 299_998 % 7, "s": "row 299998"}]
+    assert client.sql("SELECT sum(range) AS s FROM range(300000)")["s"].tolist() == [44999850000]
+
+
+def test_sql_types_that_the_platform_has_not_come_as_the_nearest(client: Any) -> None:
+    row = client.sql(
+        "SELECT 1::UTINYINT AS a, 1.5::DECIMAL(10, 2) AS b, DATE '2026-03-01' AS c, 2::FLOAT AS d, "
+        "170141183460469231731687303715884105::HUGEINT AS e, "
+        "'00000000-0000-0000-0000-000000000001'::UUID AS f, [1, 2]::TINYINT[2] AS g, "
+        "NULL::DOUBLE[2] AS h, {'x': 1} AS i -- the end",
+        as_="arrow",
+    )
+    types = [str(column.type) for column in row.schema]
+    assert types[:6] == ["int64", "double", "timestamp[us, tz=UTC]", "double", "double", "string"]
+    assert row.column("e")[0].as_py() == pytest.approx(1.70141183460469e35)
+    assert row.column("g").to_pylist() == [[1, 2]] and row.column("h").to_pylist() == [None]
+    assert row.column("i").to_pylist() == [{"x": 1}]
+    assert client.sql("EXPLAIN SELECT 1", as_="arrow").num_rows > 0
+    assert client.sql("SELECT 1 AS a;", as_="arrow").to_pydict() == {"a": [1]}
+
+
+def test_a_result_of_any_size_is_written_to_a_file(client: Any, tmp_path: Path) -> None:
+    query = "SELECT range AS n, 'x' AS s FROM range(200000)"
+    parquet, csv = tmp_path / "rows.parquet", tmp_path / "rows.csv"
+    assert client.export_sql(query, parquet) == 200_000
+    assert pq.ParquetFile(parquet).metadata.num_rows == 200_000
+    assert client.export_sql(query + " LIMIT 2", str(csv)) == 2
+    assert csv.read_text() == "n,s\n0,x\n1,x\n"
+    with pytest.raises(martlet.InvalidArgumentError, match="csv or parquet"):
+        client.export_sql(query, tmp_path / "rows.xlsx")
+    with pytest.raises(martlet.InvalidArgumentError):
+        client.export_sql("SELECT nothing", tmp_path / "none.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "rows.parquet"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1) TO '/tmp/stolen.csv' (FORMAT csv); --",
+        "SELECT 1; DROP TABLE events_orders",
+        "SELECT 1) AS result(c0)) TO 'x.parquet' --",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "COPY events_orders TO '/tmp/stolen.csv'",
+        "SELECT ?",
+        "EXPLAIN ANALYZE DELETE FROM events_orders",
+    ],
+)
+def test_a_result_is_of_one_query_that_only_reads(client: Any, tmp_path: Path, query: str) -> None:
+    with pytest.raises(martlet.MartletError):
+        client.export_sql(query, tmp_path / "rows.parquet")
+    assert not list(tmp_path.iterdir()) and not Path("/tmp/stolen.csv").exists()
 
 
 def test_sql_that_would_change_something_is_refused(client: Any) -> None:

@@ -135,7 +135,7 @@ final class DuckDBConnection: @unchecked Sendable {
     }
   }
 
-  private func withStatement<Output>(
+  func withStatement<Output>(
     _ sql: String, _ body: (duckdb_prepared_statement) throws -> Output
   ) throws -> Output {
     var statement: duckdb_prepared_statement?

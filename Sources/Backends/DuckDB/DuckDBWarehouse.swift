@@ -47,7 +47,7 @@ package struct DuckDBOptions: Sendable, Equatable {
 /// cancelled commit or transaction either never began, or ends before its next append and leaves nothing, or is
 /// stored as a whole. After a failed write the writer is ready for the next one.
 package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse,
-  CopyableWarehouse, SharedWarehouse
+  CopyableWarehouse, SharedWarehouse, ExportingWarehouse
 {
   private let database: DuckDBDatabase
   private let writer: BlockingThreads<WarehouseWriter>
@@ -104,6 +104,7 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
   /// Replaces the view `features_table` by one over the latest-value columns of these layouts.
   package func publishFeatures(_ layouts: [ViewLayout]) async throws {
     try await write { writer, _ in
+      try writer.reread()
       try writer.connection.run(
         writer.tables.featuresView(layouts), doing: "Defining features_table")
     }
@@ -158,6 +159,20 @@ package final class DuckDBWarehouse: FeatureTablePublishing, ReclaimingWarehouse
     _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
   ) async throws {
     try await stream(sql, parameters, check: { try Self.checkReading($0, sql) }, body)
+  }
+
+  package func export(_ sql: String, to path: String, format: FileFormat) async throws -> Int {
+    try await readers.run { [recovery] connection, call in
+      try recovery.reading {
+        var rows = 0
+        try Self.cancellable(call) {
+          try connection.transaction(readOnly: true) {
+            rows = try QueryExport(connection: connection, sql: sql).run(to: path, format: format)
+          }
+        }
+        return rows
+      }
+    }
   }
 
   package func read(

@@ -65,6 +65,9 @@ struct EventTables {
       return
     }
     let known = types[source.name] ?? [:]
+    for column in source.columns where known[column.name].map({ $0 != column.type }) ?? false {
+      try retype(column, of: source.name, on: connection)
+    }
     let new = source.columns.filter { known[$0.name] == nil }
     guard !new.isEmpty else { return }
     let newest = try connection.query("SELECT max(sequence) FROM \(name)", as: Int64?.self)
@@ -77,19 +80,35 @@ struct EventTables {
   }
 
   private func refuse(_ source: SourceDefinition) throws {
-    for column in source.columns {
-      if EventTable.platformColumns.contains(column.name) {
-        throw PlatformError(
-          .invalidArgument,
-          "Source '\(source.name)': the column name '\(column.name)' belongs to the platform; choose another."
-        )
-      }
-      guard let stored = types[source.name]?[column.name], stored != column.type else { continue }
+    for column in source.columns where EventTable.platformColumns.contains(column.name) {
+      throw PlatformError(
+        .invalidArgument,
+        "Source '\(source.name)': the column name '\(column.name)' belongs to the platform; choose another."
+      )
+    }
+  }
+
+  /// Gives a column another type, which only the column of a table without events can have.
+  private mutating func retype(
+    _ column: ColumnDefinition, of source: String, on connection: DuckDBConnection
+  ) throws {
+    let table = EventTable.quoted(EventTable.name(for: source))
+    let events = try connection.query("SELECT count(*) FROM \(table)", as: Int.self).first ?? 0
+    guard events == 0 else {
       throw PlatformError(
         .failedPrecondition,
-        "Source '\(source.name)': column '\(column.name)' is stored as \(stored.rawValue) and cannot become "
-          + "\(column.type.rawValue). Keep its type, or declare a column of another name.")
+        "Source '\(source)': column '\(column.name)' is stored as \(types[source]?[column.name]?.rawValue ?? "another type") "
+          + "in \(events) events and cannot become \(column.type.rawValue). Keep its type, or declare a column of another name."
+      )
     }
+    let type = Self.sqlType(column.type)
+    try connection.run(
+      "ALTER TABLE \(table) ALTER COLUMN \(EventTable.quoted(column.name)) SET DATA TYPE \(type) USING NULL::\(type)",
+      doing: "Changing the type of column '\(column.name)' of source '\(source)'")
+    try connection.execute(
+      "UPDATE event_columns SET type = ? WHERE source = ? AND name = ?",
+      [.string(column.type.rawValue), .string(source), .string(column.name)])
+    types[source]?[column.name] = column.type
   }
 
   private mutating func add(

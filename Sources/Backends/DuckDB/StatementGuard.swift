@@ -20,7 +20,7 @@ struct StatementGuard: Sendable {
   private static let ownTables: Set<String> = [
     "applied_jobs", "schema_migrations", "stream_offsets", "event_columns", "ingested_files",
     "erasures", "erased_events", "erasure_salt", "source_marks", "transform_versions",
-    "view_builds", "warehouse_identity",
+    "view_builds", "warehouse_identity", "recomputations",
   ]
   /// Tables and views that everybody may read and only the platform fills.
   private static let filledByPlatform: Set<String> = [
@@ -30,6 +30,9 @@ struct StatementGuard: Sendable {
   /// What may be made, changed and dropped. A function would answer in the stead of the engine's own of that name, and a
   /// temporary table hide one of the warehouse.
   private static let ownObjects: Set<String> = ["table", "view", "sequence", "index"]
+
+  /// How tables begin that it makes as it needs them.
+  private static let ownPrefixes = ["staged_cells_", "replaced_cells_"]
 
   private let forbidden: Set<String>
 
@@ -105,7 +108,7 @@ struct StatementGuard: Sendable {
     _ sql: String, _ kind: duckdb_statement_type, eventTables: Set<String>
   ) throws {
     let words = Words(sql)
-    if let own = words.all.first(where: { Self.ownTables.contains($0.text) }) {
+    if let own = words.all.first(where: { Self.isOwn($0.text) }) {
       throw Self.refusal("the table \(own.text) is the platform's own")
     }
     try checkObject(words, kind)
@@ -145,6 +148,10 @@ struct StatementGuard: Sendable {
         "only tables, views, sequences and indexes can be made, changed and dropped, not '\(object?.text ?? "")'"
       )
     }
+  }
+
+  private static func isOwn(_ name: String) -> Bool {
+    ownTables.contains(name) || ownPrefixes.contains { name.hasPrefix($0) }
   }
 
   static func refusal(_ what: String) -> PlatformError {

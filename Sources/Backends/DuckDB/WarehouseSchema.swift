@@ -98,6 +98,18 @@ enum WarehouseSchema {
       view VARCHAR NOT NULL, generation BIGINT NOT NULL, storage VARCHAR NOT NULL, state VARCHAR NOT NULL,
       erasures BIGINT NOT NULL, changed_at TIMESTAMP NOT NULL);
     """,
+    // What a request brought for its model, as JSON: also inputs that are not in the vector, from which derived values of it are made.
+    "ALTER TABLE model_logs ADD COLUMN request_inputs VARCHAR;",
+    // Transform columns that were computed anew: the cells that a recomputation replaced are in `replaced_cells_<number>`, those that
+    // are to be in force in `staged_cells_<number>`. `columns` and `made` are lists of columns as JSON.
+    """
+    ALTER TABLE transform_versions ADD COLUMN columns VARCHAR;
+    CREATE TABLE recomputations (
+      number BIGINT NOT NULL, source VARCHAR NOT NULL, job VARCHAR NOT NULL, transform VARCHAR NOT NULL,
+      digest VARCHAR NOT NULL, made VARCHAR NOT NULL, columns VARCHAR NOT NULL, first_event TIMESTAMP,
+      end_event TIMESTAMP, through_sequence BIGINT NOT NULL, staged_through BIGINT NOT NULL, rows BIGINT NOT NULL,
+      failed BIGINT NOT NULL, in_force_since TIMESTAMP);
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

@@ -36,6 +36,9 @@ final class WarehouseWriter: @unchecked Sendable {
     tables = prepared
   }
 
+  /// Takes over what statements have changed in the notes of columns.
+  func reread() throws { tables = try EventTables(connection) }
+
   func transaction<Output>(
     check: @escaping () throws -> Void = {}, _ body: (DuckDBAppender) throws -> Output
   ) throws -> Output {

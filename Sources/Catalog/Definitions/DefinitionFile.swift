@@ -22,23 +22,16 @@ package struct DefinitionFile {
   package static func parse(
     _ bytes: [UInt8], directory: String
   ) throws(DefinitionErrors) -> ProjectDefinition {
-    try parse(bytes) { file in
-      var isDirectory: ObjCBool = false
-      let path = directory + "/" + file
-      return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
-        && !isDirectory.boolValue
-    }
+    try parse(bytes, ProjectFiles(directory: directory))
   }
 
-  /// Reads definitions; `fileExists` says which Python files the project has.
+  /// Reads definitions of a project with these files.
   package static func parse(
-    _ bytes: [UInt8], fileExists: (String) -> Bool
+    _ bytes: [UInt8], _ files: ProjectFiles
   ) throws(DefinitionErrors) -> ProjectDefinition {
     let diagnostics = Diagnostics(file: name)
-    let project = withoutActuallyEscaping(fileExists) { fileExists in
-      YAMLDocument.read(bytes, diagnostics).map { root in
-        read(NodeReader(root, "the file", diagnostics), fileExists)
-      }
+    let project = YAMLDocument.read(bytes, diagnostics).map { root in
+      read(NodeReader(root, "the file", diagnostics), files)
     }
     if project == nil, diagnostics.isEmpty {
       diagnostics.report("the file is empty; begin with 'project: <name>'", at: .start)
@@ -51,14 +44,14 @@ package struct DefinitionFile {
 
   /// The whole path: each section is read with the ones before it, so that names are resolved at once.
   private static func read(
-    _ root: NodeReader, _ fileExists: @escaping (String) -> Bool
+    _ root: NodeReader, _ files: ProjectFiles
   ) -> ProjectDefinition? {
     let diagnostics = root.diagnostics
     let sections = ["project", "entities", "sources", "views", "models"]
     guard let file = root.mapping(of: "the file", known: sections) else { return nil }
     let name = file.required("project", "the project's name")?.name("project")
     let entities = EntitySection(diagnostics: diagnostics).read(file.section("entities"))
-    let sources = SourceSection(diagnostics: diagnostics, fileExists: fileExists)
+    let sources = SourceSection(diagnostics: diagnostics, files: files)
       .read(file.section("sources"))
     let views = ViewSection(entities: entities, sources: sources, diagnostics: diagnostics)
       .read(file.section("views"))
@@ -66,7 +59,7 @@ package struct DefinitionFile {
     let definitions = graph.definitions
     let models = ModelSection(
       entities: entities, sources: sources, views: definitions, featureTypes: graph.types,
-      diagnostics: diagnostics, fileExists: fileExists
+      diagnostics: diagnostics, files: files
     ).read(file.section("models"))
     return ProjectDefinition(
       name: name?.value ?? "", entities: entities, sources: sources.map(\.definition),

@@ -13,7 +13,7 @@ struct ModelSection {
   /// By `view.feature`, nil for a feature in error.
   let featureTypes: [String: ColumnType?]
   let diagnostics: Diagnostics
-  let fileExists: (String) -> Bool
+  let files: ProjectFiles
 
   func read(_ section: MappingReader?) -> [ModelDefinition] {
     (section?.named("model") ?? []).compactMap { name, value in
@@ -26,10 +26,11 @@ struct ModelSection {
   }
 
   private func model(_ name: String, _ mapping: MappingReader) -> ModelDefinition {
-    let vector = ModelVectorReader(featureTypes: featureTypes, diagnostics: diagnostics).read(
-      mapping)
+    let vector = ModelVectorReader(
+      featureTypes: featureTypes, listLengths: listLengths, diagnostics: diagnostics
+    ).read(mapping)
     let training = TrainingReader(
-      sources: sources, diagnostics: diagnostics, fileExists: fileExists)
+      sources: sources, diagnostics: diagnostics, files: files)
     let spine = mapping["spine"].flatMap(training.spine)
     let label = mapping["label"].flatMap { training.label($0, spine: spine) }
     let train = mapping["train"].flatMap(training.train)
@@ -49,6 +50,18 @@ struct ModelSection {
       name: name, features: vector.features, inputs: vector.inputs,
       missing: missing(mapping, vector.features), spine: spine, label: label, train: train,
       drift: mapping["drift"].flatMap(drift), entities: used)
+  }
+
+  /// The `k` of every `last_k` feature.
+  private var listLengths: [String: Int] {
+    var lengths: [String: Int] = [:]
+    for view in views {
+      for feature in view.features {
+        guard case .window(let window) = feature.kind, window.function == .lastK else { continue }
+        lengths["\(view.name).\(feature.name)"] = window.limit
+      }
+    }
+    return lengths
   }
 
   /// Entities of all the views that the features are made from, in order of first use.

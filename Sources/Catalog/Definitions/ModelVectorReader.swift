@@ -5,6 +5,8 @@ struct ModelVectorReader {
   private static let maximumNodes = 10_000
 
   let featureTypes: [String: ColumnType?]
+  /// By the name of a `last_k` feature, how many values it has at most.
+  let listLengths: [String: Int]
   let diagnostics: Diagnostics
 
   func read(_ mapping: MappingReader) -> (features: [ModelFeature], inputs: [ColumnDefinition]) {
@@ -29,10 +31,12 @@ struct ModelVectorReader {
         continue
       }
       guard let feature = feature(name, inputs, derived, of: mapping) else { continue }
-      if feature.type.isArray, !feature.type.isFixedNumberArray {
+      if feature.type.isArray, !feature.type.isFixedNumberArray,
+        feature.elements == nil || !feature.type.hasNumberElements
+      {
         diagnostics.report(
           "'\(name.value)' in the features of \(mapping.noun) is \(feature.type.rawValue); the vector of a model takes "
-            + "arrays of one length with number or bool elements only, like double[384]",
+            + "arrays of one length with number or bool elements only, like double[384], and last_k of numbers or bools",
           at: name.place)
       }
       features.append(feature)
@@ -59,7 +63,10 @@ struct ModelVectorReader {
       }
     }
     if let type = featureTypes[name.value], let full = FeatureName(name.value) {
-      return type.map { ModelFeature(name: name.value, origin: .view(full), type: $0) }
+      return type.map {
+        ModelFeature(
+          name: name.value, origin: .view(full), type: $0, elements: listLengths[name.value])
+      }
     }
     let known = Array(featureTypes.keys) + inputs.keys + derived.keys
     diagnostics.report(

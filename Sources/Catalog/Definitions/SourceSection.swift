@@ -28,7 +28,7 @@ struct SourceSection {
   ]
 
   let diagnostics: Diagnostics
-  let fileExists: (String) -> Bool
+  let files: ProjectFiles
 
   func read(_ section: MappingReader?) -> [SourceScope] {
     var topics: [String: String] = [:]
@@ -64,7 +64,7 @@ struct SourceSection {
         column.type.map { ColumnDefinition(name: column.name, type: $0) }
       },
       checks: checks(mapping, columns),
-      transform: mapping["transform"]?.transform(fileExists),
+      transform: mapping["transform"]?.transform(files),
       kafka: kafka(of: name, mapping, &topics), retention: mapping["retention"]?.span()?.value)
     return SourceScope(
       definition: definition,
@@ -203,27 +203,27 @@ extension NodeReader {
   }
 
   /// `file.py:function`, or `{run: file.py:function, requirements: requirements.txt}`.
-  func transform(_ fileExists: (String) -> Bool) -> CodeReference? {
-    guard case .mapping = node else { return codeReference(fileExists) }
+  func transform(_ files: ProjectFiles) -> CodeReference? {
+    guard case .mapping = node else { return codeReference(files) }
     guard let mapping = mapping(of: what, known: ["run", "requirements"]),
       var code = mapping.required("run", "a function, like file.py:function")?
-        .codeReference(fileExists)
+        .codeReference(files)
     else { return nil }
     if let reader = mapping["requirements"] {
       guard let file = reader.text("a file of the project with pinned versions"),
-        reader.isProjectFile(file.value, fileExists)
+        reader.isProjectFile(file.value, files)
       else { return nil }
       code.requirements = file.value
     }
     return code
   }
 
-  private func isProjectFile(_ file: String, _ fileExists: (String) -> Bool) -> Bool {
+  private func isProjectFile(_ file: String, _ files: ProjectFiles) -> Bool {
     guard !file.hasPrefix("/"), !file.split(separator: "/").contains("..") else {
       report("\(what): the file '\(file)' must be inside the project's folder")
       return false
     }
-    guard fileExists(file) else {
+    guard files.exists(file) else {
       report("\(what): there is no file '\(file)' in the project's folder")
       return false
     }
@@ -231,15 +231,29 @@ extension NodeReader {
   }
 
   /// `file.py:function`, where the file is in the project's folder.
-  func codeReference(_ fileExists: (String) -> Bool) -> CodeReference? {
+  func codeReference(_ files: ProjectFiles) -> CodeReference? {
     guard let text = text("a function, like file.py:function") else { return nil }
     let parts = text.value.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     guard parts.count == 2, parts[0].hasSuffix(".py"), isPythonName(parts[1]) else {
       report("\(what) is '\(text.value)'; write it as file.py:function")
       return nil
     }
-    guard isProjectFile(parts[0], fileExists) else { return nil }
+    guard isProjectFile(parts[0], files), isDefined(parts[1], in: parts[0], files) else {
+      return nil
+    }
     return CodeReference(file: parts[0], function: parts[1])
+  }
+
+  /// Reports a function that is certainly not in its file; what cannot be told is let pass.
+  private func isDefined(_ function: String, in file: String, _ files: ProjectFiles) -> Bool {
+    guard let text = files.text(file) else { return true }
+    let python = PythonFile(text)
+    if python.mayDefine(function) { return true }
+    let known = python.defined
+    report(
+      "\(what): '\(file)' does not define '\(function)'"
+        + (known.isEmpty ? "" : suggestion(for: function, among: known)))
+    return false
   }
 
   private func isPythonName(_ text: String) -> Bool {

@@ -5,7 +5,7 @@ import Foundation
 struct TrainingReader {
   let sources: [SourceScope]
   let diagnostics: Diagnostics
-  let fileExists: (String) -> Bool
+  let files: ProjectFiles
 
   func spine(_ reader: NodeReader) -> SpineDefinition? {
     guard let mapping = reader.mapping(of: reader.what, known: ["source", "time"]) else {
@@ -117,7 +117,7 @@ struct TrainingReader {
     let parameters = mapping["parameters"].flatMap(json)
     guard
       let run = mapping.required("run", "a function, like train.py:train")?.codeReference(
-        fileExists)
+        files)
     else { return nil }
     return TrainingDefinition(
       run: run, data: data?.value, schedule: schedule?.value, zone: zone ?? "UTC",

@@ -52,9 +52,10 @@ extension DefinitionPlan {
   ///   - old: what is in force; nil before the first apply.
   ///   - models: the registry, to find whom a change would break.
   ///   - jobs: those that are not over, likewise.
+  ///   - stored: what the warehouse has of sources of which columns are new or change their type.
   package init(
     from old: ProjectDefinition?, to new: ProjectDefinition, models: [String: [ModelVersion]],
-    jobs: [LineageJob] = []
+    jobs: [LineageJob] = [], stored: [String: StoredSource] = [:]
   ) {
     let before = old ?? ProjectDefinition(name: new.name)
     changes =
@@ -71,7 +72,7 @@ extension DefinitionPlan {
     notes = []
     markBackfills(from: before, to: new)
     let uses = PlanUses(from: before, to: new)
-    breakages = Self.retypedColumns(from: before, to: new, uses)
+    breakages = Self.retypedColumns(from: before, to: new, uses, stored)
     for model in new.models {
       for version in models[model.name] ?? [] where version.stage != .archived {
         breakages += uses.breakages(of: version)
@@ -165,19 +166,26 @@ extension DefinitionPlan {
   // MARK: Breakages
 
   private static func retypedColumns(
-    from old: ProjectDefinition, to new: ProjectDefinition, _ uses: PlanUses
+    from old: ProjectDefinition, to new: ProjectDefinition, _ uses: PlanUses,
+    _ stored: [String: StoredSource]
   ) -> [Breakage] {
     new.sources.flatMap { source -> [Breakage] in
-      source.columns.compactMap { column in
-        guard let before = old.source(source.name)?.column(column.name), before.type != column.type
-        else { return nil }
+      let known = stored[source.name]
+      // Nothing is stored with the old type.
+      if known?.events == 0 { return [] }
+      let count = known.map { "\($0.events) event\($0.events == 1 ? " is" : "s are")" }
+      return source.columns.compactMap { column in
+        let declared = old.source(source.name)?.column(column.name)?.type
+        guard let before = known?.columns[column.name] ?? declared, before != column.type else {
+          return nil
+        }
         let users = uses.users(ofColumn: "\(source.name).\(column.name)")
         return Breakage(
           subject: "column '\(column.name)' of source '\(source.name)'",
           breaks: users.isEmpty ? nil : users.joined(separator: ", "),
           message:
             "the type of column '\(column.name)' of source '\(source.name)' cannot change from "
-            + "\(before.type.rawValue) to \(column.type.rawValue): its events are stored with the old one; "
+            + "\(before.rawValue) to \(column.type.rawValue): \(count ?? "its events are") stored with the old one; "
             + "add a column with a new name")
       }
     }
@@ -201,7 +209,7 @@ extension DefinitionPlan {
       }
       if before.transform != source.transform {
         notes.append(
-          "source '\(source.name)': the transform is for new events; stored ones keep their columns"
+          "source '\(source.name)': the transform is for new events; stored ones keep their columns until 'martlet backfill source:\(source.name)'"
         )
       }
     }

@@ -100,16 +100,28 @@ package final class CatalogStore: Sendable {
 extension CatalogStore {
   /// What `apply` would do with these definitions.
   ///
-  /// - Parameter jobs: those that are not over, to find which a change would break.
+  /// - Parameters:
+  ///   - jobs: those that are not over, to find which a change would break.
+  ///   - stored: looks into the warehouse: a column of a source that has events keeps its type. Nil where there is none to look into.
   package func plan(
-    yaml: [UInt8], directory: String, jobs: [LineageJob] = []
+    yaml: [UInt8], directory: String, jobs: [LineageJob] = [], stored: StoredSource.Look? = nil
   ) async throws -> DefinitionPlan {
     let project = try Self.parse(yaml, directory)
+    let found = try await StoredSource.ask(stored, from: changes.current.project, to: project)
     return try await reading("the catalog cannot be read") { db in
       DefinitionPlan(
         from: try AppliedDefinitions.newest(db)?.project, to: project, models: try Self.models(db),
-        jobs: jobs)
+        jobs: jobs, stored: found)
     }
+  }
+
+  /// The sources of which these definitions change the type of a stored column.
+  package func retypedSources(
+    yaml: [UInt8], directory: String, stored: @escaping StoredSource.Look
+  ) async throws -> [String] {
+    let project = try Self.parse(yaml, directory)
+    let found = try await StoredSource.ask(stored, from: changes.current.project, to: project)
+    return project.sources.filter { found[$0.name]?.isRetyped(by: $0) ?? false }.map(\.name)
   }
 
   /// Puts definitions in force, as one transaction; definitions that mean the same as those in force change nothing.
@@ -117,7 +129,8 @@ extension CatalogStore {
   /// Versions of models that are no longer defined are archived. Throws with every error of the text, or with everything
   /// that the change would break.
   package func apply(
-    yaml: [UInt8], directory: String, author: String, now: Timestamp, jobs: [LineageJob] = []
+    yaml: [UInt8], directory: String, author: String, now: Timestamp, jobs: [LineageJob] = [],
+    stored: StoredSource.Look? = nil
   ) async throws -> Snapshot {
     let project = try Self.parse(yaml, directory)
     let json = try AppliedDefinitions.canonicalJSON(project)
@@ -125,8 +138,9 @@ extension CatalogStore {
       version: 1, digest: AppliedDefinitions.digest(json),
       yaml: String(decoding: yaml, as: UTF8.self),
       project: project, projectDirectory: directory, author: author, appliedAt: now)
+    let found = try await StoredSource.ask(stored, from: changes.current.project, to: project)
     return try await changing("the definitions cannot be stored") { db in
-      try Self.apply(next, json: json, jobs, db)
+      try Self.apply(next, json: json, jobs, found, db)
     }
   }
 
@@ -162,7 +176,8 @@ extension CatalogStore {
 
   /// True if there was something to change.
   private static func apply(
-    _ next: AppliedDefinitions, json: [UInt8], _ jobs: [LineageJob], _ db: Database
+    _ next: AppliedDefinitions, json: [UInt8], _ jobs: [LineageJob],
+    _ stored: [String: StoredSource], _ db: Database
   ) throws -> Bool {
     let current = try AppliedDefinitions.newest(db)
     if let current, current.digest == next.digest, current.projectDirectory == next.projectDirectory
@@ -170,7 +185,8 @@ extension CatalogStore {
       return false
     }
     let plan = DefinitionPlan(
-      from: current?.project, to: next.project, models: try models(db), jobs: jobs)
+      from: current?.project, to: next.project, models: try models(db), jobs: jobs,
+      stored: stored)
     guard plan.breakages.isEmpty else {
       throw PlatformError(
         .failedPrecondition,

@@ -27,7 +27,7 @@ extension LineageGraph {
   /// The id of the node that a name means.
   ///
   /// A name is `source`, `source.column`, `view`, `view.feature`, `model`, `model@version`, `model@stage`, an entity,
-  /// a job's id, `file.py:function` or the beginning of a training set's hash; with `kind:` in front it means that kind only, and
+  /// a job's id, `file.py:function`, a saved training set's name or id, or the beginning of a training set's hash; with `kind:` in front it means that kind only, and
   /// an id of a node means that node.
   ///
   /// - Throws: `.notFound` with the nearest name, `.invalidArgument` where it means several.
@@ -53,9 +53,13 @@ extension LineageGraph {
     if let kind = wanted.kind, kind != node.kind { return false }
     switch node.kind {
     case .dataset:
-      // Its own name is the version's, which a bare name means.
-      if wanted.kind == .dataset, node.name == wanted.name { return true }
-      return wanted.name.count >= Self.hashPrefix && node["hash"]?.hasPrefix(wanted.name) == true
+      // A version's is called as the version, which a bare name means; a model's sets are called as the model.
+      if [node.name, node["dataset"]].contains(wanted.name) {
+        return wanted.kind == .dataset || node["dataset"] != nil && node["model"] == nil
+      }
+      if node["saved_as"] == wanted.name { return true }
+      return wanted.name.count >= Self.hashPrefix
+        && [node["hash"], node["row_hash"]].contains { $0?.hasPrefix(wanted.name) == true }
     case .prediction: return wanted.kind == .prediction && node.name == wanted.name
     case .version:
       if node.name == wanted.name { return true }

@@ -22,6 +22,30 @@ package struct LineageJob: Sendable, Equatable {
   }
 }
 
+/// A saved training set as lineage shows it.
+package struct LineageDataset: Sendable, Equatable {
+  package var id: String
+  package var name: String
+  /// Nil for features joined to a spine of the user's.
+  package var model: String?
+  package var features: [String]
+  /// What it is known by; see `datasets list`.
+  package var rowHash: String
+  package var attributes: [LineageGraph.Attribute]
+
+  package init(
+    id: String, name: String, model: String?, features: [String], rowHash: String,
+    attributes: [LineageGraph.Attribute]
+  ) {
+    self.id = id
+    self.name = name
+    self.model = model
+    self.features = features
+    self.rowHash = rowHash
+    self.attributes = attributes
+  }
+}
+
 /// One row of the prediction log as lineage shows it.
 package struct LineagePrediction: Sendable, Equatable {
   package struct Read: Sendable, Equatable {
@@ -84,7 +108,7 @@ extension LineageBuilder {
     let set = version.trainingSet
     let (id, dataset, job) = ("version:\(name)", "dataset:\(name)", "job:\(version.jobID)")
     graph.add(
-      LineageGraph.Node(id: dataset, kind: .dataset, name: name, attributes: Self.facts(set)))
+      LineageGraph.Node(id: dataset, kind: .dataset, name: name, attributes: Self.facts(set, of: version.model)))
     graph.add(LineageGraph.Node(id: job, kind: .job, name: version.jobID))
     var facts: [LineageGraph.Attribute] = [
       .init("stage", version.stage.rawValue), .init("model", version.model),
@@ -102,9 +126,32 @@ extension LineageBuilder {
     if let model = drawn.id(.model, version.model) { graph.connect(model, to: job, role: "train") }
   }
 
-  private static func facts(_ set: TrainingSetRecord) -> [LineageGraph.Attribute] {
+  /// Draws a saved training set; that of a version is drawn already, and learns what it is saved as.
+  ///
+  /// - Parameter drawn: the definitions that it was built under; nil where they are not known any more.
+  package mutating func add(_ dataset: LineageDataset, under drawn: Drawn?) {
+    let facts: [LineageGraph.Attribute] = [
+      .init("dataset", dataset.name), .init("row_hash", dataset.rowHash),
+    ]
+    if let id = graph.nodes.first(where: { $0["saved_as"] == dataset.id })?.id {
+      return graph.describe(id, facts)
+    }
+    let id = "dataset:\(dataset.id)"
+    graph.add(
+      LineageGraph.Node(
+        id: id, kind: .dataset, name: dataset.id, attributes: facts + dataset.attributes))
+    guard let drawn else { return }
+    let parents =
+      dataset.model.map { trainingParents(of: $0, in: drawn) }
+      ?? dataset.features.compactMap { FeatureName($0).flatMap { drawn.feature($0) } }
+      .map { (id: $0, role: "feature") }
+    for parent in parents { graph.connect(parent.id, to: id, role: parent.role) }
+  }
+
+  private static func facts(_ set: TrainingSetRecord, of model: String) -> [LineageGraph.Attribute] {
     var facts: [LineageGraph.Attribute] = [
-      .init("rows", "\(set.rows)"), .init("as_of", set.asOf.description), .init("hash", set.hash),
+      .init("model", model), .init("rows", "\(set.rows)"),
+      .init("as_of", set.asOf.description), .init("hash", set.hash),
       .init("built_under_definitions", "\(set.definitionsVersion)"),
     ]
     if let saved = set.dataset { facts.append(.init("saved_as", saved)) }

@@ -1,3 +1,18 @@
+/// One line that user code printed or logged.
+package struct TaskLine: Sendable, Equatable {
+  /// `debug`, `info`, `warning` or `error`.
+  package var level: String
+  /// `stdout`, `stderr`, `context`, or the name of a Python logger.
+  package var logger: String
+  package var message: String
+
+  package init(level: String, logger: String, message: String) {
+    self.level = level
+    self.logger = logger
+    self.message = message
+  }
+}
+
 /// One run of a user's training function.
 package struct TrainingRequest: Sendable {
   package var jobID: String
@@ -11,6 +26,8 @@ package struct TrainingRequest: Sendable {
   package var parameters: String
   /// Rows from here on are the evaluation slice, which the user's function never sees.
   package var evaluationFrom: Int
+  /// Told what the function prints and logs.
+  package var say: (@Sendable (TaskLine) -> Void)?
 
   package init(
     jobID: String, run: CodeReference, projectDirectory: String, dataset: ColumnBatch,

@@ -104,6 +104,8 @@ package protocol PositionedOnlineStore: OnlineStore {
   func lostViews() async throws -> [String]
   /// Takes every state and position from a view, which stays prepared; one that is lost stays unreadable meanwhile.
   func empty(_ layout: ViewLayout) async throws
+  /// Has the reads of a view, which need not be prepared yet, fail with `unavailable` until `restored` is called.
+  func hide(view: String)
   /// Lets a view be read again, after it was filled from its position.
   func restored(view: String)
   /// Notes that the view has every event of a stream up to `sequence`, as after it was filled with `apply(_:now:)`.

@@ -88,6 +88,14 @@ package protocol WarehouseAppender {
   func query(_ sql: String, _ parameters: [Value]) throws -> ColumnBatch
 }
 
+/// The ability to write the result of a query of any size to a file.
+package protocol ExportingWarehouse: Warehouse {
+  /// Runs one read-only query and writes its rows, in order, as a new CSV or Parquet file; returns how many there are.
+  ///
+  /// The result never is in memory as a whole; nothing is left of the file where this throws.
+  func export(_ sql: String, to path: String, format: FileFormat) async throws -> Int
+}
+
 /// The ability to be copied while it is used.
 package protocol CopyableWarehouse: Warehouse {
   /// Writes a file that opens as a warehouse with everything that was committed before, and nothing else; commits wait

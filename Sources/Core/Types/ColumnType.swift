@@ -41,7 +41,13 @@ package enum ColumnType: Sendable, Hashable {
 
   /// An array of bools or numbers of one length: what a model's vector can hold element by element.
   package var isFixedNumberArray: Bool {
-    guard case .array(let element, .some) = self else { return false }
+    guard case .array(_, .some) = self else { return false }
+    return hasNumberElements
+  }
+
+  /// Whether it is an array of bools or numbers.
+  package var hasNumberElements: Bool {
+    guard case .array(let element, _) = self else { return false }
     return element == .bool || element == .int64 || element == .double
   }
 }

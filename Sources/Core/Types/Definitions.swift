@@ -291,11 +291,14 @@ package struct ModelFeature: Sendable, Equatable, Codable {
   package var name: String
   package var origin: Origin
   package var type: ColumnType
+  /// How many elements the model gets of a list that may be shorter or longer: the `k` of a `last_k`. Nil for anything else.
+  package var elements: Int?
 
-  package init(name: String, origin: Origin, type: ColumnType) {
+  package init(name: String, origin: Origin, type: ColumnType, elements: Int? = nil) {
     self.name = name
     self.origin = origin
     self.type = type
+    self.elements = elements
   }
 }
 

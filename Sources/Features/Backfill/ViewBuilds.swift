@@ -21,15 +21,19 @@ struct ViewBuilds: Sendable {
 
   /// Notes that a generation is being built; true where one of this storage name was begun before and nothing has been erased since.
   func begin(
-    _ view: String, _ generation: Int64, storage: String, at time: Timestamp
+    _ view: String, _ generation: Int64, storage: String, at time: Timestamp,
+    isResumable: Bool = true
   ) async throws
     -> Bool
   {
-    let erasures = try await warehouse.query("SELECT count(*) FROM erasures", as: Int64.self).first
+    // No number of erasures is the one of a build that must not be gone on with.
+    let erasures =
+      isResumable
+      ? try await warehouse.query("SELECT count(*) FROM erasures", as: Int64.self).first : -1
     let before = try await warehouse.query(
       "SELECT erasures FROM view_builds WHERE storage = ? AND state = 'building'",
       [.string(storage)], as: Int64.self)
-    if let before = before.first, before == erasures ?? 0 { return true }
+    if isResumable, let before = before.first, before == erasures ?? 0 { return true }
     try await warehouse.execute(
       "DELETE FROM view_builds WHERE view = ? AND state = 'building'", [.string(view)])
     try await warehouse.execute(

@@ -61,9 +61,10 @@ package struct DatasetStore: Sendable {
     case .features(let features, let spine, let spineName, let time, let mode):
       let plan = try PointInTimeJoinPlan(features, snapshot: snapshot)
       let through = try await surroundings.positions(plan.sources.map(\.name))
-      let set = try await PointInTimeJoin(
-        HistoryScan(warehouse).within(StoredBound(through: through, knownAt: new.asOf))
-      ).run(spine: spine, time: time, features: features, mode: mode, snapshot: snapshot)
+      let recomputed = try await recomputed(by: new.asOf)
+      let bound = StoredBound(through: through, knownAt: new.asOf, recomputed: recomputed)
+      let set = try await PointInTimeJoin(HistoryScan(warehouse).within(bound)).run(
+        spine: spine, time: time, features: features, mode: mode, snapshot: snapshot)
       let names = spine.columns.map(\.name)
       let keys = Set(snapshot.project.entities.flatMap(\.key)).intersection(names)
       return try await keep(
@@ -71,7 +72,7 @@ package struct DatasetStore: Sendable {
         as: SavedDataset(
           id: "", name: new.name, model: nil, features: features.map(\.description),
           definitionsVersion: snapshot.definitionsVersion, mode: mode, asOf: new.asOf,
-          through: through, spine: spineName, time: time,
+          through: through, recomputed: recomputed, spine: spineName, time: time,
           keyColumns: Dictionary(uniqueKeysWithValues: keys.map { ($0, $0) }), rows: 0,
           incompleteRows: set.report.nullKeyOrTime, hash: "", file: BlobDigest(hex: ""),
           createdAt: clock.now, spineColumns: names))
@@ -85,19 +86,28 @@ package struct DatasetStore: Sendable {
     let plan = try TrainingSetPlan(model, asOf: asOf, snapshot: snapshot)
     let erasures = try await erasures()
     let through = try await surroundings.positions(plan.sources(snapshot))
+    let recomputed = try await recomputed()
     var set = try await TrainingSetBuilder(warehouse: warehouse).build(
-      model, asOf: asOf, snapshot: snapshot, within: StoredBound(through: through))
+      model, asOf: asOf, snapshot: snapshot,
+      within: StoredBound(through: through, recomputed: recomputed))
     let rows = set.rows(of: model, snapshot)
     let saved = try await keep(
       rows.batch, erasures,
       as: SavedDataset(
         id: "", name: name, model: model.name, features: set.features.columns.map(\.name),
         definitionsVersion: snapshot.definitionsVersion, mode: .asCorrected, asOf: asOf,
-        through: through, spine: "source \(plan.source.name)", time: TrainingSetPlan.timeName,
+        through: through, recomputed: recomputed, spine: "source \(plan.source.name)",
+        time: TrainingSetPlan.timeName,
         keyColumns: rows.keys, rows: 0, incompleteRows: 0, hash: "", file: BlobDigest(hex: ""),
         createdAt: clock.now, spineColumns: []))
     set.record.dataset = saved.id
     return (set, saved)
+  }
+
+  /// The last recomputation of transform columns that is in force: later ones change nothing of a set.
+  private func recomputed(by time: Timestamp? = nil) async throws -> Int64 {
+    let all = try await Recomputations(warehouse: warehouse).inForce()
+    return time.map { all.last(by: $0) } ?? all.last?.number ?? 0
   }
 
   private func erasures() async throws -> Int64 {
@@ -251,12 +261,14 @@ package struct DatasetStore: Sendable {
           .failedPrecondition, "the definitions of then have no model '\(name)' any more")
       }
       let set = try await TrainingSetBuilder(warehouse: warehouse).build(
-        model, asOf: asOf, snapshot: snapshot, within: StoredBound(through: dataset.through))
+        model, asOf: asOf, snapshot: snapshot,
+        within: StoredBound(through: dataset.through, recomputed: dataset.recomputed ?? 0))
       return set.rows(of: model, snapshot).batch
     }
     let spine = ColumnBatch(
       columns: dataset.spineColumns.compactMap { stored[$0] }, count: stored.count)
-    let bound = StoredBound(through: dataset.through, knownAt: dataset.asOf)
+    let bound = StoredBound(
+      through: dataset.through, knownAt: dataset.asOf, recomputed: dataset.recomputed ?? 0)
     return try await PointInTimeJoin(HistoryScan(warehouse).within(bound)).run(
       spine: spine, time: dataset.time, features: dataset.features.compactMap { FeatureName($0) },
       mode: dataset.mode, snapshot: snapshot

@@ -15,6 +15,8 @@ package struct SavedDataset: Sendable, Codable, Equatable {
   package var asOf: Timestamp?
   /// By source, the last sequence that counts: what is stored later never changes the set.
   package var through: [String: Int64]
+  /// The last recomputation of transform columns that counts; nil is none of them.
+  package var recomputed: Int64?
   /// Where the rows came from, in words.
   package var spine: String
   package var time: String

@@ -6,9 +6,14 @@ package struct StoredBound: Sendable, Equatable {
   package var through: [String: Int64]
   /// The last `created_at`.
   package var knownAt: Timestamp?
+  /// The last recomputation of transform columns; nil is all of them.
+  package var recomputed: Int64?
 
-  package init(through: [String: Int64], knownAt: Timestamp? = nil) {
+  package init(
+    through: [String: Int64], knownAt: Timestamp? = nil, recomputed: Int64? = nil
+  ) {
     self.through = through
+    self.recomputed = recomputed
     self.knownAt = knownAt
   }
 
@@ -34,14 +39,20 @@ extension HistoryScan {
     guard let bound else { return self }
     @Sendable func bounded(_ request: HistoryRequest) -> HistoryRequest {
       var request = request
-      request.throughSequence = bound.through[request.source.name]
+      if let last = bound.through[request.source.name] { request.throughSequence = last }
       if let knownAt = bound.knownAt {
         request.knownThrough = min(request.knownThrough ?? knownAt, knownAt)
       }
+      if let last = bound.recomputed { request.recomputed = min(request.recomputed ?? last, last) }
       return request
     }
     return HistoryScan(
       hasAbsentCells: { try await hasAbsentCells(bounded($0)) },
-      stream: { try await stream(bounded($0), $1) })
+      stream: { try await stream(bounded($0), $1) }, recomputations: recomputations)
+  }
+
+  /// The same history with the cells that there were before later recomputations of transform columns.
+  func recomputed(through number: Int64) -> HistoryScan {
+    within(StoredBound(through: [:], recomputed: number))
   }
 }

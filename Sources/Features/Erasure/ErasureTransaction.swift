@@ -35,6 +35,8 @@ struct ErasureTransaction: Sendable {
       try noteAffected(table, &online, appender)
       try noteFutureEvents(table, digests, appender)
       try SourceMarks.note(table.source, on: appender)
+      try Recomputations.forget(
+        table.condition, table.parameters, of: table.source, on: appender)
       receipt.removed["events_\(table.source)"] = try appender.execute(
         "DELETE FROM \(table.name) WHERE \(table.condition)", table.parameters)
     }

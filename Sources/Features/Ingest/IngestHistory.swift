@@ -47,14 +47,18 @@ struct IngestHistory: Sendable {
       }
     }
     try await warehouse.stream(
-      "SELECT transform, digest FROM \(TransformVersion.table) WHERE source = ? "
+      "SELECT transform, digest, columns FROM \(TransformVersion.table) WHERE source = ? "
         + "ORDER BY first_sequence DESC, created_at DESC LIMIT 1", [.string(source)]
     ) { batch in
-      guard batch.columns.count == 2, batch.count > 0,
+      guard batch.columns.count == 3, batch.count > 0,
         case .string(let transform) = batch.columns[0][0],
         case .string(let digest) = batch.columns[1][0]
       else { return }
-      found.withLock { $0.transform = TransformVersion(transform: transform, digest: digest) }
+      var version = TransformVersion(transform: transform, digest: digest)
+      if case .string(let columns) = batch.columns[2][0] {
+        version.columns = ColumnList.names(columns)
+      }
+      found.withLock { [version] in $0.transform = version }
     }
     try await warehouse.stream(
       "SELECT event_id FROM \(table) WHERE \(IngestHistory.mayRepeat)", []

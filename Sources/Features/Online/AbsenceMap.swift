@@ -4,7 +4,7 @@ import Core
 ///
 /// Positions are given once and for ever, in the order in which columns were first declared: they may differ from the
 /// order of today's definition.
-struct AbsenceMap: Sendable {
+package struct AbsenceMap: Sendable {
   private struct Place {
     var position: Int
     /// Events up to this sequence were stored before the column was declared.
@@ -14,7 +14,7 @@ struct AbsenceMap: Sendable {
   private var places: [String: Place]
 
   /// The map of a source whose columns were all declared from the start.
-  init(_ source: SourceDefinition) {
+  package init(_ source: SourceDefinition) {
     places = [:]
     for (position, column) in source.columns.enumerated() {
       places[column.name] = Place(position: position, since: .min)
@@ -27,6 +27,13 @@ struct AbsenceMap: Sendable {
     for column in try await warehouse.eventTable(of: source.name).columns {
       places[column.name] = Place(position: column.position, since: column.since)
     }
+  }
+
+  /// The same where no event lacks some columns because it is older than they are.
+  func declaring(_ names: [String]) -> AbsenceMap {
+    var map = self
+    for name in names { map.places[name]?.since = .min }
+    return map
   }
 
   /// Marks the cells that their records did not have.

@@ -19,6 +19,8 @@ package final class OnlineState: StoredEventApplier {
     /// The same by stored view, of the events that have a key of it.
     var timesOfView: [String: EventTimes] = [:]
     var isRestored = false
+    /// The views have been read by nobody yet, though somebody may ask.
+    var isHidden = false
     /// By view, the generation of its states that is read.
     var generations: [String: Int64] = [:]
     /// Erasures that this process did: what was being built meanwhile is to be built anew.
@@ -56,7 +58,7 @@ package final class OnlineState: StoredEventApplier {
   private let logger: Logger
   let gate = SerialGate()
   /// One after the other: building views for new definitions, and computing a view anew.
-  private let adopting = SerialGate()
+  let adopting = SerialGate()
   let rebuilding = SerialGate()
   let builds: ViewBuilds
   /// One snapshot is written after the other, so that an older one never takes a newer one's place.
@@ -175,25 +177,6 @@ package final class OnlineState: StoredEventApplier {
     }
   }
 
-  // MARK: Views that other warehouses fill too
-
-  /// Throws for views of whose events this process's warehouse has only a part.
-  ///
-  /// - Parameter action: what cannot be done with them, as in "be verified".
-  package func requireWhole(_ views: [String], to action: String) async throws {
-    guard let store = store as? any PositionedOnlineStore else { return }
-    var shared: [String] = []
-    for view in views {
-      guard let layout = visible.current.layouts[view] else { continue }
-      if try await !store.otherWarehouses(of: layout.storageName).isEmpty { shared.append(view) }
-    }
-    if shared.isEmpty { return }
-    throw PlatformError(
-      .failedPrecondition,
-      "other platforms fill \(shared.map { "'\($0)'" }.joined(separator: ", ")) too, in the same Redis, and this one has only its own events: it cannot \(action) by itself. See several processes in the guide to Kafka for what can be done.",
-      context: ["views": shared.joined(separator: ", ")])
-  }
-
   // MARK: Building views anew
 
   var erasuresSeen: Int { state.withLock { $0.erasures } }
@@ -222,6 +205,7 @@ package final class OnlineState: StoredEventApplier {
     try await gate.pass {
       try await warehouse.prepare(snapshot.project.sources)
       let layouts = snapshot.storedLayouts
+      if isHidden { hide(layouts) }
       var positions: [String: Int64] = [:]
       for layout in layouts where try await !store.prepare(layout) {
         if let store = store as? any PositionedOnlineStore {
@@ -244,6 +228,28 @@ package final class OnlineState: StoredEventApplier {
       }
       visible.publish(snapshot)
     }
+  }
+
+  /// As `restore`; where a store of its own process is away, its reads fail and stored events wait until `mend` finds it.
+  package func begin() async throws {
+    do {
+      try await restore()
+    } catch let error as PlatformError
+      where error.code == .unavailable && store is any PositionedOnlineStore
+    {
+      let snapshot = definitions.current.with(generations: try await builds.current(), build: 0)
+      hide(snapshot.storedLayouts)
+      visible.publish(snapshot)
+      logger.error(
+        "the online store is away: online reads fail and events wait until it is back",
+        metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func hide(_ layouts: [ViewLayout]) {
+    guard let store = store as? any PositionedOnlineStore else { return }
+    for layout in layouts { store.hide(view: layout.view) }
+    state.withLock { $0.isHidden = true }
   }
 
   private func restore(
@@ -301,13 +307,18 @@ package final class OnlineState: StoredEventApplier {
 
   // MARK: A store that lost something
 
-  /// Looks whether the store still has what it had acknowledged, and fills what it has not.
+  /// Looks whether the store still has what it had acknowledged, and fills what it has not; begins with a store that was away.
   ///
   /// To be called from time to time; a store that is away has lost nothing.
   package func mend() async throws {
-    guard let store = store as? any PositionedOnlineStore, isRestored,
-      try await !store.lostViews().isEmpty
-    else { return }
+    guard let store = store as? any PositionedOnlineStore else { return }
+    guard isRestored else {
+      try await restore()
+      for layout in visible.current.storedLayouts { store.restored(view: layout.view) }
+      logger.notice("the online store is there, and has its events")
+      return try await adopt(definitions.current)
+    }
+    if try await store.lostViews().isEmpty { return }
     try await gate.pass { try await recover(store, because: nil) }
   }
 
@@ -381,6 +392,7 @@ package final class OnlineState: StoredEventApplier {
   }
 
   private var isRestored: Bool { state.withLock { $0.isRestored } }
+  private var isHidden: Bool { state.withLock { $0.isHidden } }
 
   /// The views of a snapshot that the store does not have yet.
   private func added(by snapshot: Snapshot) -> [ViewLayout] {
@@ -500,20 +512,6 @@ package final class OnlineState: StoredEventApplier {
       }
       return (removed, rebuilt)
     }
-  }
-
-  /// Empties a view that other warehouses fill too, whose events of single keys nobody can bring alone: each of them sees it
-  /// as lost and brings its own. Whether it was such a view.
-  private func fillAgain(shared layout: ViewLayout) async throws -> Bool {
-    guard let store = store as? any PositionedOnlineStore,
-      try await !store.otherWarehouses(of: layout.view).isEmpty,
-      let source = visible.current.project.source(layout.source)
-    else { return false }
-    try await store.empty(layout)
-    try await replay.run(
-      source, targets: [WarehouseReplay.Target(layout: layout, after: .min)],
-      through: applied(layout.source) ?? .min, now: clock.now)
-    return true
   }
 
   private func refill(_ layout: ViewLayout, _ keys: [EntityKey]) async throws {

@@ -104,13 +104,17 @@ struct WarehouseReplay: Sendable {
 
   /// Applies the events of each target's missing range, up to and including `last`; a store that keeps positions notes it.
   ///
-  /// - Parameter rows: an SQL condition on the source's columns that events must meet besides; positions are then left alone.
+  /// - Parameters:
+  ///   - rows: an SQL condition on the source's columns that events must meet besides; positions are then left alone.
+  ///   - cells: what the events have; nil is what is in force.
   func run(
     _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp,
-    only rows: (condition: String, parameters: [Value])? = nil
+    only rows: (condition: String, parameters: [Value])? = nil, cells: StoredCells? = nil
   ) async throws {
     guard let first = targets.map(\.after).min(), first < last else { return }
-    let query = try await ReplayQuery(source, layouts: targets.map(\.layout), warehouse: warehouse)
+    let query = try await ReplayQuery(
+      source, layouts: targets.map(\.layout), warehouse: warehouse,
+      cells: cells ?? StoredCells(of: source.name))
     // A state does not depend on the order of its events, so the rows come in the order that is fastest to read; but a store that
     // tells by the sequence what it has takes them in that order.
     let positioned = rows == nil ? store as? any PositionedOnlineStore : nil
@@ -182,7 +186,10 @@ struct ReplayQuery: Sendable {
   private let absence: AbsenceMap?
   let sql: String
 
-  init(_ source: SourceDefinition, layouts: [ViewLayout], warehouse: any Warehouse) async throws {
+  init(
+    _ source: SourceDefinition, layouts: [ViewLayout], warehouse: any Warehouse,
+    cells: StoredCells
+  ) async throws {
     var names = Set(layouts.flatMap { $0.keyColumns + $0.latestColumns.map(\.name) })
     for slot in layouts.flatMap(\.slots) {
       if let column = slot.column { names.insert(column) }
@@ -194,14 +201,16 @@ struct ReplayQuery: Sendable {
     self.source = source
     columns = source.columns.filter { names.contains($0.name) }
     let needsAbsence = layouts.contains { !$0.latestColumns.isEmpty }
-    absence = needsAbsence ? try await AbsenceMap(source, in: warehouse) : nil
+    absence =
+      needsAbsence
+      ? try await AbsenceMap(source, in: warehouse).declaring(cells.declared) : nil
     var selected = columns.enumerated().map { index, column in
       "\(EventTable.quoted(column.name)) AS c\(index)"
     }
     selected += ["event_timestamp AS t", "created_at AS k", "sequence AS s"]
     if needsAbsence { selected.append("absent AS a") }
     sql = """
-      SELECT \(selected.joined(separator: ", ")) FROM \(EventTable.quoted(EventTable.name(for: source.name))) \
+      SELECT \(selected.joined(separator: ", ")) FROM \(cells.table) \
       WHERE sequence > ? AND sequence <= ?
       """
   }

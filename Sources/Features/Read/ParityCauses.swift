@@ -98,7 +98,12 @@ struct ParityCauses: Sendable {
       (vector.keys[name] ?? .null).asKey(of: type)
     }
     if parts.contains(where: \.isNull) { return [] }
-    let query = try await ReplayQuery(view.source, layouts: [layout], warehouse: warehouse)
+    let source = view.source.name
+    let inForce = try await Recomputations(warehouse: warehouse).inForce(of: [source])
+    let cells = try await StoredCells(
+      of: source, asOf: inForce.last(by: vector.time), in: warehouse)
+    let query = try await ReplayQuery(
+      view.source, layouts: [layout], warehouse: warehouse, cells: cells)
     let isOfKey = layout.keyColumns.map { " AND \(quoted($0)) = ?" }.joined()
     let found = Mutex<[PendingEvent]>([])
     try await warehouse.stream(

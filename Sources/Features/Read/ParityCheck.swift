@@ -5,7 +5,29 @@ import Core
 /// Each served vector is recomputed `as_known` at the instant it was served (semantics §3 and §8), by the historical read that
 /// training uses. What differs is a defect of the platform or of its data, never of the model.
 package struct ParityCheck: Sendable {
-  /// A vector as it was served; only features that views hold, no inputs.
+  /// A value that a model derived itself from features of its vector and inputs of the request.
+  package struct ServedDerived: Sendable {
+    /// The view part is `models.MODEL`, which no view is called.
+    package var name: FeatureName
+    package var expression: Expression
+    package var type: ColumnType
+    package var value: FeatureValue
+    /// The operands that a request brought, in their types, as they were logged; the others are features of the vector.
+    package var inputs: [String: (value: Value, type: ColumnType)]
+
+    package init(
+      name: FeatureName, expression: Expression, type: ColumnType, value: FeatureValue,
+      inputs: [String: (value: Value, type: ColumnType)]
+    ) {
+      self.name = name
+      self.expression = expression
+      self.type = type
+      self.value = value
+      self.inputs = inputs
+    }
+  }
+
+  /// A vector as it was served: features that views hold, and what its model derived from them.
   package struct Served: Sendable {
     /// A request's id, or the name of a probe.
     package var id: String
@@ -13,14 +35,17 @@ package struct ParityCheck: Sendable {
     package var keys: RequestRow
     package var time: Timestamp
     package var values: [FeatureName: FeatureValue]
+    package var derived: [ServedDerived]
 
     package init(
-      id: String, keys: RequestRow, time: Timestamp, values: [FeatureName: FeatureValue]
+      id: String, keys: RequestRow, time: Timestamp, values: [FeatureName: FeatureValue],
+      derived: [ServedDerived] = []
     ) {
       self.id = id
       self.keys = keys
       self.time = time
       self.values = values
+      self.derived = derived
     }
   }
 
@@ -88,15 +113,11 @@ package struct ParityCheck: Sendable {
     var report = Report()
     report.vectors = served.count
     let features = Set(served.flatMap(\.values.keys)).sorted { $0.description < $1.description }
-    guard !features.isEmpty else { return report }
-    let set = try await PointInTimeJoin.run(
-      spine: ParityCheck.spine(served, features, snapshot), time: Self.timeColumn,
-      features: features, mode: .asKnown, snapshot: snapshot, warehouse: warehouse,
-      withStatuses: true)
+    let set = try await recomputed(features, served, snapshot)
     var differing: [Int: [Mismatch]] = [:]
     for feature in features {
-      guard let column = set.columns[feature.description] else { continue }
-      let statuses = set.statuses?[feature] ?? []
+      guard let column = set?.columns[feature.description] else { continue }
+      let statuses = set?.statuses?[feature] ?? []
       for (row, vector) in served.enumerated() {
         guard let value = vector.values[feature] else { continue }
         report.compared[feature, default: 0] += 1
@@ -117,8 +138,21 @@ package struct ParityCheck: Sendable {
         try await causes.explain(&mismatches, of: served[row])
       }
       report.mismatches += mismatches
+      differing[row] = mismatches
     }
+    ParityOfModels(served: served, recomputed: set, differing: differing).check(into: &report)
     return report
+  }
+
+  /// Nil where there is nothing to recompute from events.
+  private func recomputed(
+    _ features: [FeatureName], _ served: [Served], _ snapshot: Snapshot
+  ) async throws -> TrainingSet? {
+    if features.isEmpty { return nil }
+    return try await PointInTimeJoin.run(
+      spine: ParityCheck.spine(served, features, snapshot), time: Self.timeColumn,
+      features: features, mode: .asKnown, snapshot: snapshot, warehouse: warehouse,
+      withStatuses: true)
   }
 
   /// What a row must name to read a feature, with all that it is derived from.

@@ -33,6 +33,31 @@ package struct PointInTimeJoin: Sendable {
     snapshot: Snapshot, withStatuses: Bool = false
   ) async throws -> TrainingSet {
     let plan = try PointInTimeJoinPlan(features, snapshot: snapshot)
+    let sources = plan.sources.map(\.name)
+    var recomputations = try await scan.recomputations(sources)
+    while true {
+      let epochs = SpineEpochs(spine, time: time, mode: mode, recomputations)
+      var parts: [TrainingSet] = []
+      for epoch in epochs.parts {
+        let seen = epoch.recomputed.map { scan.recomputed(through: $0) } ?? scan
+        parts.append(
+          try await PointInTimeJoin(seen).join(
+            spine: epochs.isWhole ? spine : spine.gather(epoch.rows), time: time,
+            features: features, mode: mode, snapshot: snapshot, withStatuses: withStatuses))
+      }
+      let after = try await scan.recomputations(sources)
+      // Columns that were replaced while they were read may be of both sides.
+      if after.map(\.number) == recomputations.map(\.number) { return epochs.joined(parts) }
+      recomputations = after
+    }
+  }
+
+  /// By one state of the events' cells.
+  private func join(
+    spine: ColumnBatch, time: String, features: [FeatureName], mode: HistoryMode,
+    snapshot: Snapshot, withStatuses: Bool
+  ) async throws -> TrainingSet {
+    let plan = try PointInTimeJoinPlan(features, snapshot: snapshot)
     let columns = try SpineColumns(spine, time: time, features: features)
     let indexes = try columns.indexes(for: plan.views)
     var found = FoundFeatures(count: spine.count)

@@ -74,7 +74,9 @@ package struct TrainingSetBuilder: Sendable {
     of plan: TrainingSetPlan, within bound: StoredBound?
   ) async throws -> ColumnBatch {
     let batches = Mutex<[ColumnBatch]>([])
-    let (sql, parameters) = plan.spineQuery(within: bound)
+    let cells = try await StoredCells(
+      of: plan.source.name, asOf: bound?.recomputed, in: warehouse)
+    let (sql, parameters) = plan.spineQuery(within: bound, from: cells.table)
     try await warehouse.stream(sql, parameters) { batch in
       let batch = copy batch
       batches.withLock { $0.append(batch) }

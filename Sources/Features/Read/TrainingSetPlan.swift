@@ -48,12 +48,14 @@ struct TrainingSetPlan: Sendable {
     (model.train?.data.map { asOf - $0 }, asOf - label.delay)
   }
 
-  func spineQuery(within bound: StoredBound?) -> (sql: String, parameters: [Value]) {
+  func spineQuery(
+    within bound: StoredBound?, from table: String
+  ) -> (sql: String, parameters: [Value]) {
     let time = quoted(source.stored(spine.time) ?? Self.timeName)
     let fields = spineFields.map { "\(quoted(source.stored($0) ?? $0)) AS \(quoted($0))" }
     var sql = """
       SELECT \((["\(time) AS \(Self.timeName)"] + fields).joined(separator: ", ")) \
-      FROM \(quoted("events_\(source.name)")) WHERE \(time) <= ?
+      FROM \(table) WHERE \(time) <= ?
       """
     var parameters: [Value] = [.timestamp(range.last)]
     if let first = range.first {

@@ -40,9 +40,10 @@ package struct Retention: Sendable {
   private func drop(_ day: Timestamp, of source: String) async throws -> Int {
     try await warehouse.transaction { appender in
       try SourceMarks.note(source, on: appender)
-      return try appender.execute(
-        "DELETE FROM \(Self.table(source)) WHERE event_timestamp >= ? AND event_timestamp < ?",
-        [.timestamp(day), .timestamp(day + .days(1))])
+      let condition = "event_timestamp >= ? AND event_timestamp < ?"
+      let bounds: [Value] = [.timestamp(day), .timestamp(day + .days(1))]
+      try Recomputations.forget(condition, bounds, of: source, on: appender)
+      return try appender.execute("DELETE FROM \(Self.table(source)) WHERE \(condition)", bounds)
     }
   }
 

@@ -23,6 +23,8 @@ package struct TransformedRows: Sendable {
 package protocol BatchTransform: Sendable {
   /// Batches that may usefully be under way at the same time.
   var width: Int { get }
+  /// The identity of the code as it is now; nil where it is not known.
+  func digest(of function: CodeReference) async throws -> String?
   func transform(
     _ batch: ColumnBatch, of source: SourceDefinition, with function: CodeReference
   ) async throws -> TransformedRows
@@ -30,6 +32,7 @@ package protocol BatchTransform: Sendable {
 
 extension BatchTransform {
   package var width: Int { 1 }
+  package func digest(of function: CodeReference) async throws -> String? { nil }
 }
 
 /// Work on items several at a time, with the results in the order of the items.

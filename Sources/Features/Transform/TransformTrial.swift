@@ -78,7 +78,7 @@ package struct TransformTrial: Sendable {
           traceback: outcome.tracebacks[row] ?? ""))
     }
     for column in outcome.rows.columns where !columns.contains(where: { $0.name == column.name }) {
-      columns.append(Self.verdict(column, part.source))
+      columns.append(Self.verdict(column, part, function))
     }
     if before.count == 0 {
       let shown = Array(0..<min(Self.shownRows, part.count))
@@ -87,12 +87,17 @@ package struct TransformTrial: Sendable {
     }
   }
 
-  private static func verdict(_ column: Column, _ source: SourceDefinition) -> ReturnedColumn {
+  private static func verdict(
+    _ column: Column, _ part: ValidatedRows, _ function: CodeReference
+  ) -> ReturnedColumn {
+    let source = part.source
     let declared = source.columns.first { $0.name == column.name }?.type
     var problem: String?
     if let declared {
       if column.arrays(as: declared) == nil {
         problem = "is \(column.type.rawValue) and declared as \(declared.rawValue)"
+      } else if part.columns.contains(where: { $0.name == column.name && $0.hasCells }) {
+        problem = "is a column of the records; return the result under a name of its own"
       }
     } else {
       problem =
@@ -104,25 +109,25 @@ package struct TransformTrial: Sendable {
 }
 
 extension ValidatedRows {
-  /// Stored events as a sample, the newest first.
+  /// Stored events as a sample, the newest first, as their records were.
   package static func stored(
     of source: SourceDefinition, atMost count: Int, in warehouse: any Warehouse
   ) async throws -> ValidatedRows {
-    let names = source.columns.map { EventTable.quoted($0.name) }
-    let found = SampledRows(source)
-    try await warehouse.stream(
-      "SELECT \((["event_timestamp", "event_id"] + names).joined(separator: ", ")) "
-        + "FROM \(EventTable.quoted(EventTable.name(for: source.name))) ORDER BY sequence DESC LIMIT \(count)",
-      []
-    ) { batch in
-      guard case .timestamp(let times) = batch.columns[0].values,
-        case .string(let ids) = batch.columns[1].values
-      else { return }
-      var columns = Array(batch.columns.dropFirst(2))
-      for (index, column) in source.columns.enumerated() { columns[index].name = column.name }
-      _ = found.add(
-        ValidatedRows(source: source, columns: columns, eventTimestamps: times, eventIDs: ids))
-    }
-    return found.rows
+    let table = EventTable.quoted(EventTable.name(for: source.name))
+    let origins = try await CellOrigins(of: source.name, in: warehouse)
+    let rows = try await StoredRows.read(
+      source, earlier: origins.earlier,
+      condition:
+        "e.sequence IN (SELECT sequence FROM \(table) ORDER BY sequence DESC LIMIT \(count))",
+      [], in: warehouse)
+    let all = ValidatedRows(
+      source: source, columns: origins.raw(rows).columns, eventTimestamps: rows.eventTimestamps,
+      eventIDs: rows.eventIDs)
+    return all.keeping((0..<rows.count).reversed())
   }
+}
+
+extension Column {
+  /// Whether some record had it.
+  fileprivate var hasCells: Bool { (0..<count).contains { presence(at: $0) != .absent } }
 }

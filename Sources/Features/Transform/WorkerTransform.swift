@@ -20,12 +20,17 @@ package struct WorkerTransform: BatchTransform {
   private let pool: WorkerPool
   private let definitions: Published<Snapshot>
   private let timeout: Span
+  private let say: (@Sendable (WorkerLogLine) -> Void)?
   private let known = KnownCode()
 
-  /// - Parameter timeout: of one part of a batch.
+  /// - Parameters:
+  ///   - timeout: of one part of a batch.
+  ///   - say: told what the function prints and logs.
   package init(
-    pool: WorkerPool, definitions: Published<Snapshot>, timeout: Span = .seconds(60)
+    pool: WorkerPool, definitions: Published<Snapshot>, timeout: Span = .seconds(60),
+    say: (@Sendable (WorkerLogLine) -> Void)? = nil
   ) {
+    self.say = say
     self.pool = pool
     self.definitions = definitions
     self.timeout = timeout
@@ -66,7 +71,7 @@ package struct WorkerTransform: BatchTransform {
   }
 
   /// The identity of the code as it is now.
-  func digest(of function: CodeReference) async throws -> String {
+  package func digest(of function: CodeReference) async throws -> String? {
     try await known.version(of: function, in: definitions.current.projectDirectory).digest
   }
 
@@ -100,7 +105,8 @@ package struct WorkerTransform: BatchTransform {
         var tries = Tries()
         return try await self.pieces(of: rows, &tries) { rows in
           let task = self.task(rows, function, code, in: directory, explain: explain)
-          let result = try await self.pool.run(.transform(task), timeout: self.timeout)
+          let result = try await self.pool.run(
+            .transform(task), timeout: self.timeout, say: self.say)
           guard case .transformed(let part) = result.payload else { throw Self.foreign() }
           return part
         }
@@ -150,33 +156,38 @@ package struct WorkerTransform: BatchTransform {
     _ pieces: [Piece], of function: CodeReference
   ) throws -> TransformOutcome {
     var made = TransformOutcome(rows: ColumnBatch(columns: []), errors: [:], tracebacks: [:])
-    let columns = pieces.lazy.compactMap { $0.outcome?.rows.columns }.first ?? []
     var done = 0
     for piece in pieces {
-      if let part = piece.outcome {
-        try check(part, like: made, of: function)
-        for (row, error) in part.errors { made.errors[done + row] = error }
-        made.rows.append(contentsOf: part.rows)
-      } else {
-        made.errors[done] = piece.fault
-        made.rows.append(
-          contentsOf: ColumnBatch(
-            columns: columns.map { Column(name: $0.name, nulls: piece.count, of: $0.type) },
-            count: piece.count))
+      for (row, error) in piece.outcome?.errors ?? [0: piece.fault] {
+        made.errors[done + row] = error
       }
+      try add(
+        piece.outcome?.rows ?? ColumnBatch(columns: []), piece.count, to: &made.rows, after: done,
+        of: function)
       done += piece.count
     }
     return made
   }
 
-  private static func check(
-    _ part: TransformOutcome, like made: TransformOutcome, of function: CodeReference
+  /// Puts the columns of a part behind those of the parts before it. A part for whose every row the function raised has none.
+  private static func add(
+    _ part: ColumnBatch, _ count: Int, to made: inout ColumnBatch, after done: Int,
+    of function: CodeReference
   ) throws {
-    guard made.rows.count == 0 || part.rows.columns.map(\.name) == made.rows.columns.map(\.name)
-    else {
+    if part.columns.isEmpty {
+      let nulls = made.columns.map { Column(name: $0.name, nulls: count, of: $0.type) }
+      if !nulls.isEmpty { made.append(contentsOf: ColumnBatch(columns: nulls, count: count)) }
+      return
+    }
+    if made.columns.isEmpty {
+      made = ColumnBatch(
+        columns: part.columns.map { Column(name: $0.name, nulls: done, of: $0.type) }, count: done)
+    }
+    guard part.columns.map(\.name) == made.columns.map(\.name) else {
       throw PlatformError(
         .userCode, "\(function) answers other columns for some batches; always return the same")
     }
+    made.append(contentsOf: part)
   }
 
   private static func foreign() -> PlatformError {

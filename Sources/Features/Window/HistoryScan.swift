@@ -14,6 +14,8 @@ package struct HistoryRequest: Sendable {
   package var knownThrough: Timestamp?
   /// The last sequence that is wanted.
   package var throughSequence: Int64?
+  /// The last recomputation of transform columns that counts; nil is all of them.
+  package var recomputed: Int64?
 }
 
 /// Reads the events of a source once, in batches, in no particular order.
@@ -27,17 +29,22 @@ package struct HistoryScan: Sendable {
   /// Whether some wanted event does not have all of the wanted columns.
   package var hasAbsentCells: @Sendable (HistoryRequest) async throws -> Bool
   package var stream: @Sendable (HistoryRequest, @escaping Body) async throws -> Void
+  /// The recomputations of transform columns of some sources that are in force, in their order.
+  package var recomputations: @Sendable ([String]) async throws -> [Recomputation]
 
   package init(
     hasAbsentCells: @escaping @Sendable (HistoryRequest) async throws -> Bool,
-    stream: @escaping @Sendable (HistoryRequest, @escaping Body) async throws -> Void
+    stream: @escaping @Sendable (HistoryRequest, @escaping Body) async throws -> Void,
+    recomputations: @escaping @Sendable ([String]) async throws -> [Recomputation] = { _ in [] }
   ) {
     self.hasAbsentCells = hasAbsentCells
     self.stream = stream
+    self.recomputations = recomputations
   }
 
   /// The history that is stored in a warehouse, in the tables `events_<source>`.
   package init(_ warehouse: any Warehouse) {
+    recomputations = { try await Recomputations(warehouse: warehouse).inForce(of: $0) }
     hasAbsentCells = { try await HistoryScan.hasAbsentCells($0, in: warehouse) }
     stream = { request, body in
       let (condition, parameters) = request.condition
@@ -45,10 +52,11 @@ package struct HistoryScan: Sendable {
       let names =
         request.columns + ["event_timestamp", "created_at", "sequence"]
         + (request.withAbsent ? ["absent"] : [])
+      let table = try await request.table(in: warehouse)
       // The product with one row frees DuckDB from the order in which rows were inserted, which no caller needs and which
       // has one core wait for the other.
       let sql =
-        "SELECT \(names.map(quoted).joined(separator: ", ")) FROM \(request.table) "
+        "SELECT \(names.map(quoted).joined(separator: ", ")) FROM \(table) "
         + "CROSS JOIN (VALUES (1)) AS in_any_order(one) WHERE "
       try await warehouse.stream(sql + condition, parameters) { batch in
         guard let absence, let bitmaps = batch["absent"],
@@ -77,8 +85,9 @@ package struct HistoryScan: Sendable {
     }
     if found.isRaised { return true }
     let (condition, parameters) = request.condition
+    let table = try await request.table(in: warehouse)
     try await warehouse.stream(
-      "SELECT 1 FROM \(request.table) WHERE absent IS NOT NULL AND \(condition) LIMIT 1", parameters
+      "SELECT 1 FROM \(table) WHERE absent IS NOT NULL AND \(condition) LIMIT 1", parameters
     ) { batch in
       if batch.count > 0 { found.raise() }
     }
@@ -87,7 +96,9 @@ package struct HistoryScan: Sendable {
 }
 
 extension HistoryRequest {
-  var table: String { quoted("events_\(source.name)") }
+  fileprivate func table(in warehouse: any Warehouse) async throws -> String {
+    try await StoredCells(of: source.name, asOf: recomputed, in: warehouse).table
+  }
 
   fileprivate var condition: (sql: String, parameters: [Value]) {
     var sql = "event_timestamp <= ?"

@@ -65,7 +65,8 @@ struct VerificationCall: Sendable {
 /// What came of a verification.
 struct VerificationOutcome: Sendable {
   var report = ParityCheck.Report()
-  /// Values of the window that were served by other definitions than those in force, which cannot be recomputed by them.
+  /// Values of the window that were served by other definitions than those in force, which cannot be recomputed by them; also
+  /// what a model derived from such, or from inputs that were not logged.
   var ofFormerDefinitions = 0
   var threshold = 0.0
 
@@ -105,19 +106,26 @@ struct FeatureVerification {
     let name = model.map { Value.string($0) } ?? .null
     let rows = try await services.warehouse.query(
       """
-      SELECT request_id, entity_keys, model_inputs, event_datetime FROM (
+      SELECT request_id, model_id, model_version, entity_keys, model_inputs, request_inputs, event_datetime FROM (
         SELECT * FROM model_logs WHERE model_inputs IS NOT NULL AND model_inputs <> '[]'
           AND event_datetime >= ? AND (? IS NULL OR model_id = ?))
       USING SAMPLE reservoir(\(count) ROWS)
       """, [.timestamp(services.clock.now - window), name, name], as: LoggedVector.self)
     var outcome = VerificationOutcome()
     var served: [ParityCheck.Served] = []
+    let models = services.catalog.changes.current.models
     for row in rows {
-      var vector = try row.served(snapshot)
-      let all = vector.values.count
-      vector.values = vector.values.filter { since[$0.key.view].map { $0 <= vector.time } ?? false }
-      outcome.ofFormerDefinitions += all - vector.values.count
-      if !vector.values.isEmpty { served.append(vector) }
+      var vector = try row.served(snapshot, models)
+      let all = vector.values.count + row.derivedCount(models)
+      let known = vector.values.filter {
+        since[$0.key.view].map { $0 <= vector.time } ?? false
+      }
+      vector.values = known
+      vector.derived = vector.derived.filter { derived in
+        derived.expression.names.compactMap { FeatureName($0) }.allSatisfy { known[$0] != nil }
+      }
+      outcome.ofFormerDefinitions += all - vector.values.count - vector.derived.count
+      if !vector.values.isEmpty || !vector.derived.isEmpty { served.append(vector) }
     }
     outcome.report = try await ParityCheck(warehouse: services.warehouse).run(
       served, snapshot: snapshot)
@@ -216,53 +224,6 @@ struct FeatureVerification {
         by: Int64(compared))
       Counter(label: "martlet_parity_mismatch_total", dimensions: labels).increment(
         by: Int64(wrong[feature] ?? 0))
-    }
-  }
-}
-
-/// A row of the prediction log.
-private struct LoggedVector: Decodable, Sendable {
-  var requestID: String
-  var keys: String
-  var inputs: String
-  var time: Timestamp
-
-  enum CodingKeys: String, CodingKey {
-    case requestID = "request_id"
-    case keys = "entity_keys"
-    case inputs = "model_inputs"
-    case time = "event_datetime"
-  }
-
-  func served(_ snapshot: Snapshot) throws -> ParityCheck.Served {
-    var row: RequestRow = [:]
-    if case .object(let members) = try JSON(parsing: Array(keys.utf8)) {
-      for member in members { row[member.key] = member.value.scalar }
-    }
-    var values: [FeatureName: FeatureValue] = [:]
-    for input in try JSON(parsing: Array(inputs.utf8)).array ?? [] {
-      // Inputs and derived values of the model have no view.
-      guard let name = input["name"]?.string.flatMap({ FeatureName($0) }),
-        let feature = snapshot.project.view(name.view)?.feature(name.feature),
-        let status = input["status"]?.string.flatMap({ FeatureStatus(rawValue: $0) })
-      else { continue }
-      values[name] = FeatureValue(
-        value: (input["value"] ?? .null).value(of: feature.type), status: status)
-    }
-    return ParityCheck.Served(id: requestID, keys: row, time: time, values: values)
-  }
-}
-
-extension JSON {
-  /// What the log wrote for a value of a type.
-  fileprivate func value(of type: ColumnType) -> Value {
-    switch (type, self) {
-    case (.double, .string(let text)): return Double(text).map { .double($0) } ?? .null
-    case (.double, _): return number.map { .double($0) } ?? .null
-    case (.timestamp, .string(let text)):
-      return (try? Timestamp(iso8601: text)).map { .timestamp($0) } ?? .null
-    case (.array, _): return value.flatMap { $0.list(as: type) } ?? .null
-    default: return scalar ?? .null
     }
   }
 }

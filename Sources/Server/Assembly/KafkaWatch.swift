@@ -118,19 +118,20 @@ final class KafkaWatch: Sendable {
 
   func record(in metrics: PrometheusMetrics) {
     let seen = seen.withLock { $0 }
-    metrics.setGauges(
-      "martlet_kafka_lag_records",
-      stream.lag.map { lag in
-        (
-          [("topic", lag.partition.topic), ("partition", "\(lag.partition.partition)")],
-          Double(lag.records)
-        )
-      })
-    metrics.setGauges(
-      "martlet_kafka_group_lag_records",
-      seen.topics.compactMap { topic in
-        topic.lag.map { ([("topic", topic.topic)], Double($0)) }
-      })
+    // Others may read by now what was read here.
+    metrics.clearGauges("martlet_kafka_lag_records")
+    for lag in stream.lag {
+      metrics.setGauge(
+        "martlet_kafka_lag_records",
+        [("topic", lag.partition.topic), ("partition", "\(lag.partition.partition)")],
+        to: Double(lag.records))
+    }
+    metrics.clearGauges("martlet_kafka_group_lag_records")
+    for topic in seen.topics {
+      guard let lag = topic.lag else { continue }
+      metrics.setGauge(
+        "martlet_kafka_group_lag_records", [("topic", topic.topic)], to: Double(lag))
+    }
     metrics.setGauge("martlet_kafka_partitions", [], to: Double(stream.standing.partitions))
     if seen.at != nil {
       metrics.setGauge("martlet_kafka_brokers_away", [], to: seen.fault == nil ? 0 : 1)

@@ -49,7 +49,7 @@ package struct Platform: Sendable {
       definitions: catalog.changes, store: store, warehouse: warehouse, clock: clock,
       snapshotPath: data + "/online.snapshot", logger: log)
     try await EntityErasure.prepareRestore(warehouse, snapshotPath: data + "/online.snapshot")
-    try await online.restore()
+    try await online.begin()
     if let warehouse = warehouse as? any FeatureTablePublishing {
       try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
     }
@@ -81,7 +81,7 @@ package struct Platform: Sendable {
     let openLineage = OpenLineageLog(
       folder: data + "/openlineage", post: OpenLineageLog.post(configuration.lineage), log: log)
     runner = configuration.jobs.runner(
-      jobs, training, backfill: Self.backfill(online),
+      jobs, training, backfill: BackfillSteps(online, ingestor, warehouse, workers),
       announce: Self.announcement(openLineage, catalog), log)
     database = try configuration.databaseService.open(warehouse, configuration.redis, log)
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
@@ -205,16 +205,6 @@ package struct Platform: Sendable {
             parameters: TrainingParameters(asOf: clock.now, promote: true)))
       }, isInFlight: { try await jobs.isInFlight(model: $0) },
       lastTriggered: { try await jobs.lastFiled(model: $0, reasonPrefix: "drift:") })
-  }
-
-  /// Job → online state computed anew.
-  private static func backfill(_ online: OnlineState) -> BackfillSteps {
-    BackfillSteps(
-      run: { run, progress in
-        let request = RebuildRequest(view: run.model, rowsPerSecond: run.backfill?.rowsPerSecond)
-        let generation = try await online.rebuild(request) { try await progress($0.text) }
-        try await progress("generation \(generation) is read")
-      }, abandon: { try await online.abandonRebuild(of: $0.model) })
   }
 
   /// Events → training set, and training set → baseline: what training takes from features, monitoring and serving.

@@ -53,12 +53,26 @@ extension CatalogStore {
 
 /// What transports ask of saved training sets, and of definitions of the past.
 extension PlatformServices {
-  /// - Parameter definitions: nil is the version in force.
-  func snapshot(definitions version: Int64?) async throws -> Snapshot {
-    guard let version, version != online.visible.current.definitionsVersion else {
-      return online.visible.current
+  /// The definitions that a call reads features by; throws where they say another type of a column than it is stored with now.
+  func snapshot(for call: HistoryCall) async throws -> Snapshot {
+    let current = online.visible.current
+    guard let version = call.definitions, version != current.definitionsVersion else {
+      return current
     }
-    return try await catalog.snapshot(ofDefinitions: version)
+    let earlier = try await catalog.snapshot(ofDefinitions: version)
+    for view in earlier.project.views where call.reads(view, of: earlier.project) {
+      for column in earlier.project.source(view.source)?.columns ?? [] {
+        guard let now = current.project.source(view.source)?.column(column.name),
+          now.type != column.type
+        else { continue }
+        throw PlatformError(
+          .failedPrecondition,
+          "version \(version) of the definitions has column '\(column.name)' of source '\(view.source)' as "
+            + "\(column.type.rawValue), and its events are \(now.type.rawValue) since; read by a later version"
+        )
+      }
+    }
+    return earlier
   }
 
   /// The rows of a spine in a file; of a query, its text.
@@ -80,7 +94,7 @@ extension PlatformServices {
   func saveDataset(
     _ name: String, _ call: HistoryCall, spine path: String, asOf: Timestamp?
   ) async throws -> SavedDataset {
-    let snapshot = try await snapshot(definitions: call.definitions)
+    let snapshot = try await snapshot(for: call)
     let rows = try await spine(call, at: path, snapshot)
     let origin = call.spine == .sql ? "query: \(try SpineText.read(path))" : call.spineName
     return try await datasets.save(
@@ -116,5 +130,18 @@ extension PlatformServices {
         .invalidArgument, "'\(field)' is '\(text)'; write a time as in 2026-01-31T12:00:00Z")
     }
     return time
+  }
+}
+
+extension HistoryCall {
+  /// Whether a view may be read: one that is asked for, and any where a derived feature is.
+  fileprivate func reads(_ view: ViewDefinition, of project: ProjectDefinition) -> Bool {
+    features.contains { name in
+      if name.view == view.name { return true }
+      guard case .derived? = project.view(name.view)?.feature(name.feature)?.kind else {
+        return false
+      }
+      return true
+    }
   }
 }

@@ -112,18 +112,6 @@ package struct PlatformServices: Sendable {
 
   // MARK: Definitions
 
-  /// Puts definitions in force and returns when the running rooms have them.
-  func apply(yaml: [UInt8], directory: String, author: String) async throws -> Snapshot {
-    let snapshot = try await catalog.apply(
-      yaml: yaml, directory: directory, author: author, now: clock.now,
-      jobs: try await unfinishedJobs())
-    try await online.adopt(snapshot)
-    if let warehouse = warehouse as? any FeatureTablePublishing {
-      try await warehouse.publishFeatures(Array(snapshot.layouts.values))
-    }
-    return snapshot
-  }
-
   func requireModel(_ name: String) throws {
     let models = catalog.changes.current.project.models.map(\.name)
     guard models.contains(name) else {
@@ -194,7 +182,7 @@ package struct PlatformServices: Sendable {
   func history(
     _ call: HistoryCall, spine: String, output: String
   ) async throws -> TrainingSet.Report {
-    let snapshot = try await self.snapshot(definitions: call.definitions)
+    let snapshot = try await snapshot(for: call)
     let rows = try await self.spine(call, at: spine, snapshot)
     let set = try await PointInTimeJoin.run(
       spine: rows, time: call.time, features: call.features, mode: call.mode,
@@ -248,30 +236,11 @@ package struct PlatformServices: Sendable {
       NewJob(model: model, reason: reason, parameters: parameters, idempotencyKey: idempotencyKey))
   }
 
-  /// Files a job that computes the online state of a view anew; `target` is a view, or a feature of one.
-  func backfill(_ target: String, reason: String, rowsPerSecond: Int64?) async throws -> JobRun {
-    let snapshot = online.visible.current
-    let (view, feature) = FeatureName(target).map { ($0.view, $0.feature) } ?? (target, nil)
-    let views = snapshot.project.views.map(\.name)
-    guard let layout = snapshot.layouts[view] else {
-      throw PlatformError(
-        .notFound, "there is no view '\(view)'\(suggestion(for: view, among: views))")
-    }
-    let features = layout.readers.map(\.name)
-    if let feature, !features.contains(feature) {
-      throw PlatformError(
-        .notFound,
-        "there is no feature '\(feature)' in view '\(view)'\(suggestion(for: feature, among: features))"
-      )
-    }
-    if let rowsPerSecond, rowsPerSecond < 1 {
-      throw PlatformError(
-        .invalidArgument, "'rows_per_second' must be at least 1, not \(rowsPerSecond)")
-    }
+  /// Files a job that computes the online state of a view, or the transform columns of a source, anew.
+  func backfill(_ call: BackfillCall) async throws -> JobRun {
+    let job = try call.job(online.visible.current)
     try require(.orchestrator)
-    return try await jobs.file(
-      NewJob(
-        backfillOf: view, reason: reason, BackfillParameters(rowsPerSecond: rowsPerSecond)))
+    return try await jobs.file(job)
   }
 
   /// The job once its state or progress differs from what was seen, or after a few seconds.
@@ -360,6 +329,8 @@ package struct PlatformServices: Sendable {
           .object([
             "id": .string(worker.id), "role": .string(worker.role), "state": .string(worker.state),
             "memory_bytes": .int(Int64(worker.memory)),
+            "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
+            "last_end": worker.lastEnd.map { .string($0) } ?? .null,
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),

@@ -104,6 +104,24 @@ struct OrchestratorService: Martlet_V1_Orchestrator.SimpleServiceProtocol {
     return response
   }
 
+  func getJobLogs(
+    request: Martlet_V1_GetJobLogsRequest, context: ServerContext
+  ) async throws -> Martlet_V1_GetJobLogsResponse {
+    let limit = request.limit == 0 ? Limits.jobLogLines : Int(request.limit)
+    var response = Martlet_V1_GetJobLogsResponse()
+    response.lines = try await services.jobs.lines(of: request.id, limit: limit).map { one in
+      var wire = Martlet_V1_JobLogLine()
+      wire.number = one.number
+      wire.time = one.time.wire
+      wire.attempt = UInt32(clamping: one.attempt)
+      wire.level = one.line.level
+      wire.logger = one.line.logger
+      wire.message = one.line.message
+      return wire
+    }
+    return response
+  }
+
   func cancelJob(
     request: Martlet_V1_GetJobRequest, context: ServerContext
   ) async throws -> Martlet_V1_Job {

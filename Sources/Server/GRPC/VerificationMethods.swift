@@ -37,8 +37,11 @@ extension FeatureStoreService {
   ) async throws -> Martlet_V1_Job {
     Martlet_V1_Job(
       try await services.backfill(
-        request.view, reason: request.reason.isEmpty ? "asked for" : request.reason,
-        rowsPerSecond: request.rowsPerSecond == 0 ? nil : Int64(request.rowsPerSecond)))
+        BackfillCall(
+          request.source.isEmpty ? request.view : "source:\(request.source)",
+          reason: request.reason, rowsPerSecond: Int64(clamping: request.rowsPerSecond),
+          from: request.hasFrom ? Timestamp(request.from) : nil,
+          to: request.hasTo ? Timestamp(request.to) : nil)))
   }
 }
 

@@ -1,9 +1,6 @@
 import Core
 import Features
-import Foundation
-import HTTPTypes
 import Hummingbird
-import NIOCore
 
 /// Saved training sets.
 struct DatasetRoutes {
@@ -27,12 +24,7 @@ struct DatasetRoutes {
       let format = try HistoryCall.format(request.query("format") ?? "parquet", of: "a dataset")
       return try await services.spool.withFile { path in
         try await services.datasets.export(dataset, to: path, format: format)
-        let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-        return Response(
-          status: .ok,
-          headers: [
-            .contentType: format == .csv ? "text/csv" : "application/vnd.apache.parquet"
-          ], body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+        return try FileResponse.make(path: path, format: format)
       }
     }
   }

@@ -9,10 +9,9 @@ struct DefinitionRoutes {
   func add(to router: RouterGroup<HTTPRouter.Context>) {
     router.post("definitions/plan") { request, _ in
       let body = try await request.json()
-      let plan = try await services.catalog.plan(
+      let plan = try await services.plan(
         yaml: try yaml(body),
-        directory: body["directory"]?.string ?? services.configuration.project,
-        jobs: try await services.unfinishedJobs())
+        directory: body["directory"]?.string ?? services.configuration.project)
       return JSONResponse.ok(
         .object([
           "text": .string(plan.text), "empty": .bool(plan.isEmpty),
@@ -23,8 +22,7 @@ struct DefinitionRoutes {
       let body = try await request.json()
       let yaml = try yaml(body)
       let directory = body["directory"]?.string ?? services.configuration.project
-      let plan = try await services.catalog.plan(
-        yaml: yaml, directory: directory, jobs: try await services.unfinishedJobs())
+      let plan = try await services.plan(yaml: yaml, directory: directory)
       let snapshot = try await services.apply(
         yaml: yaml, directory: directory, author: body["author"]?.string ?? "unknown")
       return JSONResponse.ok(

@@ -45,14 +45,9 @@ struct FeatureRoutes {
         try await services.spool.write(request.body, to: spine)
         return try await services.spool.withFile { output in
           let report = try await services.history(call, spine: spine, output: output)
-          let bytes = try Data(contentsOf: URL(fileURLWithPath: output), options: .alwaysMapped)
-          var headers: HTTPFields = [
-            .contentType: call.format == .csv ? "text/csv" : "application/vnd.apache.parquet"
-          ]
+          var headers = HTTPFields()
           report.add(to: &headers)
-          return Response(
-            status: .ok, headers: headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+          return try FileResponse.make(path: output, format: call.format, headers: headers)
         }
       }
     }

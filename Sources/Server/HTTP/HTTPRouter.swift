@@ -38,6 +38,19 @@ struct HTTPRouter {
     LineageRoutes(services: services).add(to: api)
     WarehouseRoutes(services: services).add(to: api)
     BackupRoutes(services: services).add(to: api)
+    addDocument(to: router)
+  }
+
+  /// The description of all routes, made from them.
+  private func addDocument(to router: Router<Context>) {
+    let routes =
+      router.routes.filter { $0.path.description != "/api/v1/echo" }
+      .map { (method: $0.method.rawValue, path: $0.path.description) }
+      + APIDocument.paths.map { (method: "GET", path: $0) }
+    let document = Result { try APIDocument.make(routes: routes).utf8 }
+    for path in APIDocument.paths {
+      router.get(RouterPath(path)) { _, _ in JSONResponse.bytes(try document.get()) }
+    }
   }
 }
 

@@ -20,11 +20,15 @@ struct JobRoutes {
         JobJSON.job(try await services.nextChange(of: id, seen: request.query("seen") ?? "")))
     }
     router.post("views/:view/backfill") { request, context in
-      let body = try await request.json()
-      let job = try await services.backfill(
-        context.name("view"), reason: body["reason"]?.string ?? "asked for",
-        rowsPerSecond: body["rows_per_second"]?.int)
-      return JSONResponse.ok(JobJSON.job(job))
+      try await backfill(context.name("view"), try await request.json())
+    }
+    router.post("sources/:source/backfill") { request, context in
+      try await backfill("source:\(context.name("source"))", try await request.json())
+    }
+    router.get("jobs/:id/logs") { request, context in
+      let limit = try request.limit(default: Limits.jobLogLines)
+      let lines = try await services.jobs.lines(of: context.name("id"), limit: limit)
+      return JSONResponse.ok(.object(["lines": .array(lines.map(JobJSON.line))]))
     }
     router.post("jobs/:id/cancel") { _, context in
       try await change(context.name("id"), .cancel, "is over already")
@@ -32,6 +36,21 @@ struct JobRoutes {
     router.post("jobs/:id/retry") { _, context in
       try await change(context.name("id"), .retry, "has neither failed nor been cancelled")
     }
+  }
+
+  private func backfill(_ target: String, _ body: JSON) async throws -> Response {
+    func time(_ name: String) throws -> Timestamp? {
+      guard let text = body[name]?.string else { return nil }
+      do { return try Timestamp(iso8601: text) } catch {
+        throw PlatformError(
+          .invalidArgument, "'\(name)' must be a time like 2026-01-05T00:00:00Z, not '\(text)'")
+      }
+    }
+    let job = try await services.backfill(
+      BackfillCall(
+        target, reason: body["reason"]?.string, rowsPerSecond: body["rows_per_second"]?.int,
+        from: try time("from"), to: try time("to")))
+    return JSONResponse.ok(JobJSON.job(job))
   }
 
   private func change(
@@ -45,6 +64,14 @@ struct JobRoutes {
 }
 
 enum JobJSON {
+  static func line(_ line: JobLogLine) -> JSON {
+    .object([
+      "number": .int(line.number), "time": .string(line.time.description),
+      "attempt": .int(Int64(line.attempt)), "level": .string(line.line.level),
+      "logger": .string(line.line.logger), "message": .string(line.line.message),
+    ])
+  }
+
   static func job(_ run: JobRun) -> JSON {
     .object([
       "id": .string(run.id), "kind": .string(run.kind), "model": .string(run.model),

@@ -1,31 +1,23 @@
 import Core
 import Hummingbird
 
-/// The query parameters of every route that takes some; a query is as strict as a body.
+/// The query parameters of every route, by method and path as the router writes them: those that the API's description has.
 enum QueryParameters {
-  private static let spine = [
-    "features", "time", "mode", "spine_format", "spine_name", "definitions",
-  ]
-  private static let quarantine = ["source", "reason", "since", "status"]
-
-  /// By method and path, as the router writes it.
-  static let known: [String: [String]] = [
-    "POST /api/v1/sources/{source}/events": ["client", "sequence", "wait", "timeout_ms"],
-    "POST /api/v1/sources/{source}/files": ["name", "format", "strict"],
-    "POST /api/v1/sources/{source}/test-transform": ["name", "format", "rows"],
-    "GET /api/v1/features/freshness": ["views"],
-    "POST /api/v1/features/history": spine + ["format"],
-    "GET /api/v1/datasets": ["limit"],
-    "POST /api/v1/datasets": spine + ["name", "as_of", "model"],
-    "GET /api/v1/datasets/{name}/file": ["format"],
-    "GET /api/v1/erasures": ["limit"],
-    "GET /api/v1/quarantine": quarantine + ["limit"],
-    "GET /api/v1/quarantine/export": quarantine,
-    "GET /api/v1/jobs": ["limit"],
-    "GET /api/v1/jobs/{id}": ["wait", "seen"],
-    "GET /api/v1/lineage/{name}": ["direction", "format"],
-    "POST /api/v1/models/{model}/drift": ["window"],
-  ]
+  static let known: [String: [String]] = {
+    var known: [String: [String]] = [:]
+    for line in APIOperations.text.split(separator: "\n") {
+      let parts = line.split(separator: "|", omittingEmptySubsequences: false)
+      guard parts.count > 2 else { continue }
+      let names = parts[2].split(separator: ",").compactMap { parameter in
+        parameter.split(separator: ":").first?.drop(while: \.isWhitespace).prefix {
+          $0 != "?" && !$0.isWhitespace
+        }
+      }
+      let route = parts[0].split(separator: " ").joined(separator: " ")
+      known[route] = names.filter { !$0.isEmpty }.map(String.init)
+    }
+    return known
+  }()
 }
 
 /// Refuses query parameters that a route of the API does not know, with the nearest one that it does.
@@ -39,7 +31,7 @@ struct QueryCheck<Context: RequestContext>: RouterMiddleware {
       return try await next(request, context)
     }
     let route = "\(request.method) \(path)"
-    let known = QueryParameters.known[route] ?? []
+    guard let known = QueryParameters.known[route] else { return try await next(request, context) }
     for (name, _) in request.uri.queryParameters where !known.contains(String(name)) {
       let near =
         known.isEmpty ? "; it takes none" : suggestion(for: String(name), among: known)

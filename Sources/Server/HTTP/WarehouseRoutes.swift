@@ -1,4 +1,5 @@
 import Core
+import HTTPTypes
 import Hummingbird
 import Synchronization
 
@@ -13,6 +14,9 @@ struct WarehouseRoutes {
       guard let sql = try await request.json()["sql"]?.string else {
         throw PlatformError(.invalidArgument, "send {\"sql\": \"SELECT …\"}")
       }
+      if let format = request.query("format"), format != "json" {
+        return try await file(sql, HistoryCall.format(format, of: "a result"))
+      }
       let rows = try await collect(sql, [])
       return JSONResponse.ok(
         .object([
@@ -20,6 +24,20 @@ struct WarehouseRoutes {
           "rows": .array(rows.rows.map { .array($0) }),
           "truncated": .bool(rows.isCut),
         ]))
+    }
+  }
+
+  /// All rows, however many, by way of a file.
+  private func file(_ sql: String, _ format: FileFormat) async throws -> Response {
+    guard let warehouse = services.warehouse as? any ExportingWarehouse else {
+      throw PlatformError(
+        .failedPrecondition, "this warehouse writes no files; ask without 'format'")
+    }
+    return try await services.spool.withFile { path in
+      let rows = try await warehouse.export(sql, to: path, format: format)
+      var headers = HTTPFields()
+      if let name = HTTPField.Name("martlet-rows") { headers[name] = "\(rows)" }
+      return try FileResponse.make(path: path, format: format, headers: headers)
     }
   }
 

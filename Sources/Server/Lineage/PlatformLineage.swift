@@ -16,14 +16,17 @@ extension PlatformServices {
     let versions = snapshot.models.values.flatMap { $0 }.sorted {
       ($0.model, $0.version) < ($1.model, $1.version)
     }
+    let saved = try await datasets.list(limit: Limits.lineageJobs)
     var drawing = LineageDrawing(
       snapshot: snapshot,
-      definitions: try await catalog.definitions(Set(versions.map(\.definitionsVersion))),
+      definitions: try await catalog.definitions(
+        Set(versions.map(\.definitionsVersion) + saved.map(\.definitionsVersion))),
       digests: await digests(snapshot))
     for version in versions { drawing.add(version) }
     for job in try await jobs.jobs(limit: Limits.lineageJobs).reversed() {
       drawing.add(LineageJob(job))
     }
+    for dataset in saved { drawing.add(dataset) }
     if let id = LineageName(text).prediction {
       guard let prediction = try await prediction(id) else {
         throw PlatformError(
@@ -39,7 +42,9 @@ extension PlatformServices {
     let reached = graph.closure(of: root, direction).union([root])
     for source in snapshot.project.sources where reached.contains("source:\(source.name)") {
       graph.describe("source:\(source.name)", await events(of: source.name))
-      graph.describe("source:\(source.name)", await transformVersions(of: source.name))
+      graph.describe(
+        "source:\(source.name)",
+        await transformVersions(of: source.name) + recomputations(of: source.name))
     }
     do {
       return try graph.selection(of: root, direction)
@@ -73,6 +78,25 @@ extension PlatformServices {
       "\(version.digest?.prefix(12) ?? "none") from event \(version.first) (\(version.since))"
     }
     return [.init("transformed_by", text.joined(separator: "; "))]
+  }
+
+  /// Which code made the columns of which events anew, the newest first.
+  private func recomputations(of source: String) async -> [LineageGraph.Attribute] {
+    struct Row: Decodable, Sendable {
+      var digest: String
+      var rows: Int64
+      var job: String
+      var since: Timestamp
+    }
+    let found = try? await warehouse.query(
+      "SELECT digest, rows, job, in_force_since AS since FROM recomputations "
+        + "WHERE source = ? AND in_force_since IS NOT NULL ORDER BY number DESC LIMIT 20",
+      [.string(source)], as: Row.self)
+    guard let found, !found.isEmpty else { return [] }
+    let text = found.map { one in
+      "\(one.rows) events computed anew by \(one.digest.prefix(12)) (\(one.since), job \(one.job))"
+    }
+    return [.init("computed_anew", text.joined(separator: "; "))]
   }
 
   /// How many events there are and of when; nothing where the warehouse does not say.
@@ -178,6 +202,24 @@ private struct LineageDrawing {
   mutating func add(_ version: ModelVersion) {
     let origin = version.trainingSet.origin
     builder.add(version, under: draw(definitions[version.definitionsVersion], origin))
+  }
+
+  mutating func add(_ dataset: SavedDataset) {
+    var facts: [LineageGraph.Attribute] = [
+      .init("rows", "\(dataset.rows)"), .init("spine", dataset.spine),
+      .init("created_at", dataset.createdAt.description),
+      .init("built_under_definitions", "\(dataset.definitionsVersion)"),
+    ]
+    if let model = dataset.model { facts.append(.init("model", model)) }
+    if let asOf = dataset.asOf { facts.append(.init("as_of", asOf.description)) }
+    for (source, last) in dataset.through.sorted(by: { $0.key < $1.key }) {
+      facts.append(.init("through_\(source)", "event \(last)"))
+    }
+    builder.add(
+      LineageDataset(
+        id: dataset.id, name: dataset.name, model: dataset.model, features: dataset.features,
+        rowHash: dataset.hash, attributes: facts),
+      under: draw(definitions[dataset.definitionsVersion], nil))
   }
 
   mutating func add(_ job: LineageJob) { builder.add(job, under: current) }

@@ -54,15 +54,13 @@ package final class PrometheusMetrics: MetricsFactory, Sendable {
     gauge(label, dimensions).record(value)
   }
 
-  /// Sets the gauges of a name, and drops those of it that are not among them.
-  package func setGauges(_ label: String, _ values: [(dimensions: [(String, String)], Double)]) {
-    let kept = Set(values.map { Self.labels($0.dimensions) })
+  /// Lets every gauge of a name go: what it was of is no longer here.
+  package func clearGauges(_ label: String) {
     series.withLock { series in
-      for key in series.keys where key.name == label && !kept.contains(key.labels) {
-        series[key] = nil
+      series = series.filter { key, handler in
+        if key.name == label, case .gauge = handler { false } else { true }
       }
     }
-    for (dimensions, value) in values { setGauge(label, dimensions, to: value) }
   }
 
   package func destroyCounter(_ handler: any CounterHandler) {}

@@ -60,6 +60,7 @@ enum PredictionLogTable {
         text("route") { $0.route },
         text("entity_keys") { entityKeys($0) },
         text("model_inputs") { inputs($0) },
+        text("request_inputs") { requestInputs($0) },
         Column(
           name: "model_result", type: .double,
           records.map { $0.value.map { .double($0) } ?? .null }),
@@ -81,6 +82,16 @@ enum PredictionLogTable {
         let value = record.row[column] ?? (columns.count == 1 ? record.row[entity] : nil)
         JSON.writeMember(column, value ?? .null, into: &json)
       }
+    }
+    json.append(UInt8(ascii: "}"))
+    return String(decoding: json, as: UTF8.self)
+  }
+
+  /// `{"scheduled_hour":17}`: the model's inputs that the request brought, also those that are not in the vector.
+  private static func requestInputs(_ record: PredictionRecord) -> String {
+    var json = Array("{".utf8)
+    for input in record.model.inputs {
+      if let value = record.row[input.name] { JSON.writeMember(input.name, value, into: &json) }
     }
     json.append(UInt8(ascii: "}"))
     return String(decoding: json, as: UTF8.self)

@@ -166,16 +166,29 @@ struct PushCommand: AsyncParsableCommand {
 struct SQLCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sql", abstract: "Query the warehouse (read-only).",
-    discussion: "EXAMPLE\n  martlet sql \"SELECT count(*) FROM events_arrivals\"")
+    discussion: """
+      EXAMPLES
+        martlet sql "SELECT count(*) FROM events_arrivals"
+        martlet sql "FROM events_arrivals" --output arrivals.parquet
+      """)
 
   @OptionGroup var options: CommonOptions
   @Flag(
     help: "Ask through the database service: only Redis is reached, not the platform itself.")
   var viaRedis = false
+  @Option(help: "File to write all rows to, however many, .csv or .parquet; else 10,000 are shown.")
+  var output: String?
   @Argument(help: "One SELECT.") var query: String
+
+  func validate() throws {
+    if viaRedis, output != nil {
+      throw ValidationError("--output takes the platform's own way, not --via-redis")
+    }
+  }
 
   func run() async throws {
     if viaRedis { return try await runByRedis() }
+    if let output { return try await write(to: output) }
     let body = JSON.object(["sql": .string(query)])
     let answer = try await PlatformConnection.with(options) {
       try await $0.post("/api/v1/sql", body)
@@ -186,6 +199,28 @@ struct SQLCommand: AsyncParsableCommand {
       (row.array ?? []).map { $0.string ?? ($0 == .null ? "" : $0.text) }
     }
     print(Terminal.table(columns, rows))
+  }
+
+  private func write(to output: String) async throws {
+    guard let format = FileFormat(path: output), format != .jsonl else {
+      throw PlatformError(.invalidArgument, "--output must end in .csv or .parquet")
+    }
+    let body = JSON.object(["sql": .string(query)]).utf8
+    let rows = try await PlatformConnection.with(options) { platform in
+      var file: FileHandle?
+      let headers = try await platform.download(
+        "/api/v1/sql?format=\(format.rawValue)", body: .bytes(ByteBuffer(bytes: body))
+      ) { piece in
+        if file == nil { file = try FeaturesCommand.created(output) }
+        try file?.write(contentsOf: Data(piece.readableBytesView))
+      }
+      try file?.close()
+      return headers.first(name: "martlet-rows").flatMap { Int64($0) } ?? 0
+    }
+    print(
+      options.json
+        ? JSON.object(["output": .string(output), "rows": .int(rows)]).text
+        : "wrote \(rows) rows to \(output)")
   }
 
   private func runByRedis() async throws {

@@ -277,9 +277,10 @@ struct DriftCommand: AsyncParsableCommand {
 
 struct JobsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "jobs", abstract: "Training jobs.",
+    commandName: "jobs", abstract: "Trainings and backfills.",
     discussion: "EXAMPLE\n  martlet jobs list",
-    subcommands: [List.self, Show.self, Cancel.self, Retry.self], defaultSubcommand: List.self)
+    subcommands: [List.self, Show.self, Logs.self, Cancel.self, Retry.self],
+    defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -310,6 +311,33 @@ struct JobsCommand: AsyncParsableCommand {
     @OptionGroup var options: CommonOptions
     @Argument(help: "Its id.") var id: String
     func run() async throws { try await show(.init(options: options, id: id, verb: nil)) }
+  }
+
+  struct Logs: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show what the code of a job printed and logged.",
+      discussion: """
+        The newest lines are kept. Lines of an attempt appear within about a second.
+
+        EXAMPLE
+          martlet jobs logs train-churn-1a2b3c4d --limit 50
+        """)
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "Its id.") var id: String
+    @Option(help: "At most so many, the newest.") var limit = 1_000
+
+    func run() async throws {
+      let answer = try await PlatformConnection.with(options) {
+        try await $0.get("/api/v1/jobs/\(id.urlEscaped)/logs?limit=\(limit)")
+      }
+      if options.json { return print(answer.text) }
+      for line in answer["lines"]?.array ?? [] {
+        print(
+          "\(line["time"]?.string ?? "") \(line["attempt"]?.text ?? "") "
+            + "\(line["level"]?.string ?? "") \(line["logger"]?.string ?? ""): "
+            + (line["message"]?.string ?? ""))
+      }
+    }
   }
 
   struct Cancel: AsyncParsableCommand {

@@ -45,6 +45,35 @@ struct ArrayDefinitionTests {
 
     """
 
+  @Test(
+    "a model may read a last_k of numbers, as so many columns as its k; one of texts is refused")
+  func lastK() throws {
+    func yaml(_ column: String) -> String {
+      """
+      project: shop
+      entities: {customer: {key: [customer_id]}}
+      sources:
+        orders: {event_time: at, columns: {customer_id: int64, amount: double, note: string}}
+      views:
+        orders:
+          entity: customer
+          source: orders
+          features: {last: {last_k: \(column), k: 3, window: 7d}}
+      models:
+        m: {features: [orders.last]}
+
+      """
+    }
+    let model = try #require(try DefinitionFixtures.parse(yaml("amount")).model("m"))
+    #expect(model.features.map(\.elements) == [3])
+    #expect(
+      model.features.flatMap(\.columnNames)
+        == ["orders.last[0]", "orders.last[1]", "orders.last[2]"])
+    let refusal = Self.lines(yaml("note")).joined()
+    #expect(
+      refusal.contains("'orders.last' in the features of model 'm' is string[]"), "\(refusal)")
+  }
+
   private static func lines(_ yaml: String) -> [String] {
     do {
       _ = try DefinitionFixtures.parse(yaml)

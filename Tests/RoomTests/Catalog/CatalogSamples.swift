@@ -35,8 +35,9 @@ final class ProjectFolder: Sendable {
       FileManager.default.temporaryDirectory
       .appendingPathComponent("catalog-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    for file in ["train.py", "transforms.py"] {
-      try Data().write(to: URL(fileURLWithPath: path + "/" + file))
+    for (file, function) in [("train.py", "train"), ("transforms.py", "enrich")] {
+      try Data("def \(function)(given, context=None): ...\n".utf8).write(
+        to: URL(fileURLWithPath: path + "/" + file))
     }
   }
 

@@ -29,7 +29,7 @@ enum DefinitionFixtures {
   }
 
   static func parse(_ bytes: [UInt8]) throws(DefinitionErrors) -> ProjectDefinition {
-    try DefinitionFile.parse(bytes, fileExists: pythonFiles.contains)
+    try DefinitionFile.parse(bytes, ProjectFiles(exists: pythonFiles.contains))
   }
 
   static func parse(_ text: String) throws(DefinitionErrors) -> ProjectDefinition {

@@ -90,6 +90,34 @@ struct DefinitionPlanTests {
     #expect(plan.summary.hasSuffix("it cannot be applied as it is"))
   }
 
+  @Test(
+    "the type of a column changes where no event is stored, and is refused with their number else")
+  func retypedColumnOfStoredEvents() throws {
+    func breakages(_ stored: StoredSource) throws -> [String] {
+      DefinitionPlan(
+        from: try DefinitionFixtures.good("shop"),
+        to: try changed(("mobile: bool", "mobile: string")),
+        models: [:], stored: ["activity": stored]
+      ).breakages.map(\.message)
+    }
+    #expect(try breakages(StoredSource(events: 0, columns: ["mobile": .bool])).isEmpty)
+    let found = try breakages(StoredSource(events: 12, columns: ["mobile": .bool]))
+    #expect(found.count == 1 && found[0].contains("from bool to string: 12 events are stored"))
+    let one = try breakages(StoredSource(events: 1, columns: ["mobile": .bool]))
+    #expect(one.count == 1 && one[0].contains("1 event is stored"))
+    // It has been changed there before.
+    #expect(try breakages(StoredSource(events: 12, columns: ["mobile": .string])).isEmpty)
+  }
+
+  @Test("a column that comes back has the type that its stored events have")
+  func columnThatComesBack() throws {
+    let without = try changed(("mobile: bool", "phone: bool"), ("latest: mobile", "latest: phone"))
+    let plan = DefinitionPlan(
+      from: without, to: try changed(("mobile: bool", "mobile: string")), models: [:],
+      stored: ["activity": StoredSource(events: 3, columns: ["mobile": .bool])])
+    #expect(plan.breakages.map(\.message).first?.contains("from bool to string: 3 events") == true)
+  }
+
   @Test("removing what a published version reads breaks that version, unless the model goes too")
   func removedFeature() throws {
     let version = try CatalogSamples.version(model: "churn", stage: .production)

@@ -67,7 +67,7 @@ def get_online(
         if not memory.knows_any():
             yield from _learn(memory)
     else:
-        asked = {"features": _names(features)}
+        asked = {"features": checked_names(features)}
         yield from _know(memory, asked["features"])
     body = json_body(asked | {"entities": rows})
     try:
@@ -105,7 +105,7 @@ def get_history(
     """Sends the key columns and the time only, and adds the answer's columns to the spine."""
     if isinstance(features, str):
         features = yield from _features_of_set(features)
-    names = _names(features)
+    names = checked_names(features)
     if isinstance(spine, str | PathLike):
         answer = yield from _history_of_file(Path(spine), names, time, mode, as_, timeout)
         return answer
@@ -141,13 +141,27 @@ def _history_of_file(
     path: Path, names: list[str], time: str, mode: str, as_: str | None, timeout: float | None
 ) -> Call[Any]:
     form = frames.checked_form(as_ or "pandas")
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in ("csv", "parquet"):
-        raise InvalidArgumentError(f"a spine's file ends in .csv or .parquet, unlike {path}")
-    if not path.is_file():
-        raise NotFoundError(f"there is no file {path}")
-    table = yield from _history(path, kind, str(path), names, time, mode, timeout)
+    body, kind, called = spine_of(path)
+    table = yield from _history(body, kind, called, names, time, mode, timeout)
     return frames.from_arrow(table, form)
+
+
+def spine_of(spine: Any) -> tuple[bytes | Path, str, str]:
+    """A whole spine as it is sent: its bytes or its file, its format, and what errors call it."""
+    if isinstance(spine, str | PathLike):
+        path = Path(spine)
+        kind = path.suffix.lstrip(".").lower()
+        if kind not in ("csv", "parquet"):
+            raise InvalidArgumentError(f"a spine's file ends in .csv or .parquet, unlike {path}")
+        if not path.is_file():
+            raise NotFoundError(f"there is no file {path}")
+        return path, kind, str(path)
+    if frames.form_of(spine) is None:
+        raise InvalidArgumentError(
+            "a spine is a table of pandas, Polars or Arrow, or the path of a CSV or Parquet "
+            f"file, not {type(spine).__name__}"
+        )
+    return frames.parquet_bytes(frames.to_arrow(spine)), "parquet", "the spine"
 
 
 def _history(
@@ -228,7 +242,8 @@ def _learn(memory: FeatureMemory) -> Call[None]:
     memory.remember(known)
 
 
-def _names(features: Sequence[str]) -> list[str]:
+def checked_names(features: Sequence[str]) -> list[str]:
+    """A list of features, each named once."""
     if isinstance(features, str):
         raise InvalidArgumentError(f"features is a list of names, as in ['{features}']")
     names = list(features)

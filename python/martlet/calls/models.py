@@ -87,6 +87,28 @@ def train(
     return job
 
 
+def backfill(
+    view: str,
+    reason: str | None,
+    rows_per_second: int | None,
+    wait: bool,
+    timeout: float | None,
+    on_progress: Progress | None,
+) -> Call[Job]:
+    asked: dict[str, Any] = {}
+    if reason is not None:
+        asked["reason"] = reason
+    if rows_per_second is not None:
+        asked["rows_per_second"] = int(rows_per_second)
+    path = f"/api/v1/views/{segment(view)}/backfill"
+    response = yield Request("POST", path, body=json_body(asked), repeatable=False)
+    job = Job.of(response.json)
+    if not wait:
+        return job
+    job = yield from _end(job, timeout, on_progress)
+    return job
+
+
 def drift(model: str, window: str | None) -> Call[DriftReport]:
     response = yield Request(
         "POST",
@@ -136,7 +158,7 @@ def _end(job: Job, timeout: float | None, on_progress: Progress | None) -> Call[
         job = Job.of(response.json)
     if job.state != "COMPLETED":
         raise JobFailedError(
-            f"job {job.id} of model '{job.model}' is {job.state}"
+            f"job {job.id} ({job.kind} of '{job.model}') is {job.state}"
             + (f": {job.error}" if job.error else ""),
             job,
         )

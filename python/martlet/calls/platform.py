@@ -75,6 +75,11 @@ def erase(entity: str, key: Any) -> Call[ErasureReceipt]:
     return ErasureReceipt.of(response.json)
 
 
+def list_erasures(limit: int) -> Call[list[ErasureReceipt]]:
+    response = yield Request("GET", "/api/v1/erasures", query={"limit": str(limit)})
+    return [ErasureReceipt.of(receipt) for receipt in response.json["erasures"]]
+
+
 def _lineage(name: str, direction: str, form: str) -> Request:
     query = {"direction": direction, "format": form}
     return Request("GET", f"/api/v1/lineage/{segment(name)}", query=query)

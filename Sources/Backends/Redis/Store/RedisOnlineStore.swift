@@ -98,7 +98,13 @@ package final class RedisOnlineStore: RepairableOnlineStore {
   }
 
   func view(_ name: String) throws -> RedisView {
-    if let view = state.withLock({ $0.views[name] }) { return view }
+    let (view, isHidden) = state.withLock { ($0.views[name], $0.lost.contains(name)) }
+    if let view { return view }
+    if isHidden {
+      throw PlatformError(
+        .unavailable, "Redis was not reached yet; view '\(name)' can be read when it is there",
+        retryAfter: .seconds(1))
+    }
     throw PlatformError(
       .failedPrecondition,
       "the online store has no view '\(name)': apply the definitions, or repeat the read if they just changed"
@@ -123,6 +129,13 @@ package final class RedisOnlineStore: RepairableOnlineStore {
     }
     view.isLost.store(true, ordering: .releasing)
     // What it remembers of keys is not what the server has; the next write finds that out by itself.
+  }
+
+  package func hide(view name: String) {
+    state.withLock { state in
+      state.lost.insert(name)
+      state.views[name]?.isLost.store(true, ordering: .releasing)
+    }
   }
 
   package func restored(view name: String) {

@@ -4583,12 +4583,26 @@ package enum Martlet_V1_Orchestrator: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "GetJobLogs" metadata.
+        package enum GetJobLogs: Sendable {
+            /// Request type for "GetJobLogs".
+            package typealias Input = Martlet_V1_GetJobLogsRequest
+            /// Response type for "GetJobLogs".
+            package typealias Output = Martlet_V1_GetJobLogsResponse
+            /// Descriptor for "GetJobLogs".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Orchestrator"),
+                method: "GetJobLogs",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "martlet.v1.Orchestrator" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             TriggerJob.descriptor,
             GetJob.descriptor,
             ListJobs.descriptor,
-            CancelJob.descriptor
+            CancelJob.descriptor,
+            GetJobLogs.descriptor
         ]
     }
 }
@@ -4674,6 +4688,24 @@ extension Martlet_V1_Orchestrator {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_GetJobRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Job>
+
+        /// Handle the "GetJobLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The newest lines that the code of a job printed and logged, in their order.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_GetJobLogsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_GetJobLogsResponse` messages.
+        func getJobLogs(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_GetJobLogsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetJobLogsResponse>
     }
 
     /// Service protocol for the "martlet.v1.Orchestrator" service.
@@ -4743,6 +4775,24 @@ extension Martlet_V1_Orchestrator {
             request: GRPCCore.ServerRequest<Martlet_V1_GetJobRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Job>
+
+        /// Handle the "GetJobLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The newest lines that the code of a job printed and logged, in their order.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_GetJobLogsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_GetJobLogsResponse` message.
+        func getJobLogs(
+            request: GRPCCore.ServerRequest<Martlet_V1_GetJobLogsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_GetJobLogsResponse>
     }
 
     /// Simple service protocol for the "martlet.v1.Orchestrator" service.
@@ -4810,6 +4860,24 @@ extension Martlet_V1_Orchestrator {
             request: Martlet_V1_GetJobRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_Job
+
+        /// Handle the "GetJobLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The newest lines that the code of a job printed and logged, in their order.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_GetJobLogsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_GetJobLogsResponse` to respond with.
+        func getJobLogs(
+            request: Martlet_V1_GetJobLogsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_GetJobLogsResponse
     }
 }
 
@@ -4861,6 +4929,17 @@ extension Martlet_V1_Orchestrator.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Martlet_V1_Orchestrator.Method.GetJobLogs.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetJobLogsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetJobLogsResponse>(),
+            handler: { request, context in
+                try await self.getJobLogs(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -4905,6 +4984,17 @@ extension Martlet_V1_Orchestrator.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Job> {
         let response = try await self.cancelJob(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func getJobLogs(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_GetJobLogsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_GetJobLogsResponse> {
+        let response = try await self.getJobLogs(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -4960,6 +5050,19 @@ extension Martlet_V1_Orchestrator.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Job> {
         return GRPCCore.ServerResponse<Martlet_V1_Job>(
             message: try await self.cancelJob(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func getJobLogs(
+        request: GRPCCore.ServerRequest<Martlet_V1_GetJobLogsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_GetJobLogsResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_GetJobLogsResponse>(
+            message: try await self.getJobLogs(
                 request: request.message,
                 context: context
             ),
@@ -5055,6 +5158,29 @@ extension Martlet_V1_Orchestrator {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Job>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Job>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "GetJobLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The newest lines that the code of a job printed and logged, in their order.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_GetJobLogsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_GetJobLogsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_GetJobLogsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func getJobLogs<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_GetJobLogsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_GetJobLogsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetJobLogsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetJobLogsResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -5197,6 +5323,40 @@ extension Martlet_V1_Orchestrator {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "GetJobLogs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The newest lines that the code of a job printed and logged, in their order.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_GetJobLogsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_GetJobLogsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_GetJobLogsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func getJobLogs<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_GetJobLogsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_GetJobLogsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_GetJobLogsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetJobLogsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Orchestrator.Method.GetJobLogs.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -5302,6 +5462,35 @@ extension Martlet_V1_Orchestrator.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetJobRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_Job>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetJobLogs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The newest lines that the code of a job printed and logged, in their order.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_GetJobLogsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getJobLogs<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_GetJobLogsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetJobLogsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.getJobLogs(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_GetJobLogsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_GetJobLogsResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -5425,6 +5614,39 @@ extension Martlet_V1_Orchestrator.ClientProtocol {
             metadata: metadata
         )
         return try await self.cancelJob(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetJobLogs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The newest lines that the code of a job printed and logged, in their order.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getJobLogs<Result>(
+        _ message: Martlet_V1_GetJobLogsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_GetJobLogsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_GetJobLogsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.getJobLogs(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -1046,23 +1046,6 @@ package nonisolated struct Martlet_V1_VerifyDatasetResponse: Sendable {
   package init() {}
 }
 
-package nonisolated struct Martlet_V1_BackfillRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var view: String = String()
-
-  package var reason: String = String()
-
-  /// The most rows read a second; 0 is as fast as can be.
-  package var rowsPerSecond: UInt64 = 0
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
 package nonisolated struct Martlet_V1_VerifyFeaturesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -3436,46 +3419,6 @@ nonisolated extension Martlet_V1_VerifyDatasetResponse: SwiftProtobuf.Message, S
     if lhs.rowHash != rhs.rowHash {return false}
     if lhs.recomputedHash != rhs.recomputedHash {return false}
     if lhs.note != rhs.note {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Martlet_V1_BackfillRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".BackfillRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}view\0\u{1}reason\0\u{3}rows_per_second\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.view) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
-      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.rowsPerSecond) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.view.isEmpty {
-      try visitor.visitSingularStringField(value: self.view, fieldNumber: 1)
-    }
-    if !self.reason.isEmpty {
-      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
-    }
-    if self.rowsPerSecond != 0 {
-      try visitor.visitSingularUInt64Field(value: self.rowsPerSecond, fieldNumber: 3)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Martlet_V1_BackfillRequest, rhs: Martlet_V1_BackfillRequest) -> Bool {
-    if lhs.view != rhs.view {return false}
-    if lhs.reason != rhs.reason {return false}
-    if lhs.rowsPerSecond != rhs.rowsPerSecond {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

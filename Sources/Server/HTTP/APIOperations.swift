@@ -1,0 +1,83 @@
+/// Every call of the REST API, one a line: `METHOD /path | what it does | query | body | answer`; see `APIType` for how types are written.
+enum APIOperations {
+  static let text = """
+    GET /health/live | Whether the process lives. | | | {live: bool}
+    GET /health/ready | Whether the platform serves. | | | {ready: bool}
+    GET /openapi.json | This document. | | | any
+    GET /api/openapi.json | The same. | | | any
+    GET /metrics | Everything that is counted, in Prometheus' text format. | | | 'text/plain'
+    GET /api/v1/status | What runs and how it is. | | | Status
+    POST /api/v1/clock | Moves a simulated clock, never back. | | {now: time} | {now: time}
+    POST /api/v1/definitions/plan | What applying definitions would change. | | {yaml: string, directory?: string} | {text: string, empty: bool, plan: Plan}
+    POST /api/v1/definitions/apply | Puts definitions in force, atomically. | | {yaml: string, directory?: string, author?: string} | {text: string, version: int, digest: string}
+    GET /api/v1/definitions | The definitions in force. | | | {version: int, digest: string, project: any}
+    POST /api/v1/sources/{source}/events | Stores events; they can be read when it answers. | client?: string, sequence?: int, wait?: string, timeout_ms?: int | any or 'application/x-ndjson' | PushReceipt
+    POST /api/v1/sources/{source}/files | Stores a file of events (csv, parquet, jsonl) once. | name: string, format?: string, strict?: bool | 'application/octet-stream' | FileReport or 'application/x-ndjson'
+    POST /api/v1/sources/{source}/test-transform | Runs the source's transform on a sample; stores nothing. | rows?: int, name?: string, format?: string | 'application/octet-stream'? | TransformTrial
+    GET /api/v1/quarantine | Records that became no events, newest first. | source?: string, reason?: string, since?: string, status?: string, limit?: int | | {records: QuarantinedRecord[]}
+    GET /api/v1/quarantine/export | The same as JSON lines, oldest first, without a limit. | source?: string, reason?: string, since?: string, status?: string | | 'application/x-ndjson'
+    GET /api/v1/quarantine/{id} | One record, whole. | | | QuarantinedRecord
+    POST /api/v1/quarantine/replay | Sends records through ingest again, corrected. | | {ids?: int[], source?: string, reason?: string, since?: string, set?: any{}, records?: {id: int, record: any}[]} | ReplayReport
+    POST /api/v1/quarantine/discard | Gives records up. | | {ids?: int[], source?: string, reason?: string, since?: string} | {discarded: int}
+    DELETE /api/v1/entities/{entity}/keys | Removes an entity key from every store. | | {key: any} | ErasureReceipt
+    GET /api/v1/erasures | Receipts of erasures, newest first. | limit?: int | | {erasures: ErasureReceipt[]}
+    GET /api/v1/features | Every feature in force. | | | {features: Feature[]}
+    POST /api/v1/features/online | Features of entity keys as of now: by names, or those that a model reads. | | {features?: string[], feature_set?: string, entities: any{}[]} | OnlineFeatures
+    GET /api/v1/features/sets | The features that each model reads, under its name. | | | {sets: FeatureSet[]}
+    GET /api/v1/features/freshness | How new the newest event of each view is. | views?: string | | {time: time, views: Freshness[]}
+    POST /api/v1/features/rebuild | Compares the online state with the warehouse and puts it right. | | {views?: string[], verify?: bool, limit?: int} | {views: RebuildReport[]}
+    POST /api/v1/features/history | Features as of each row's own time, joined to a spine (csv, parquet, or sql). | features: string, time?: string, mode?: string, spine_format?: string, spine_name?: string, format?: string, definitions?: int | 'application/octet-stream' | 'text/csv' or 'application/vnd.apache.parquet'
+    POST /api/v1/features/verify | Compares served values with what they should have been. | | {model?: string, window?: string, sample?: int, threshold?: number, live?: bool, views?: string[]} | Verification
+    POST /api/v1/views/{view}/backfill | Computes the online state of a view anew, as a job. | | {reason?: string, rows_per_second?: int} | Job
+    GET /api/v1/datasets | The newest saved training sets. | limit?: int | | {datasets: Dataset[]}
+    POST /api/v1/datasets | Saves a training set: of a model, or of features joined to a spine. | name: string, model?: string, features?: string, time?: string, mode?: string, as_of?: time, spine_format?: string, spine_name?: string, definitions?: int | 'application/octet-stream'? | Dataset
+    GET /api/v1/datasets/{name} | One saved set, by id or name. | | | Dataset
+    GET /api/v1/datasets/{name}/file | Its rows. | format?: string | | 'application/vnd.apache.parquet' or 'text/csv'
+    POST /api/v1/datasets/{name}/verify | Computes it again and compares. | | | {id: string, reproduced: bool, same_file: bool, row_hash: string, recomputed_hash: string?, note: string}
+    GET /api/v1/models | The models in force with their versions. | | | {models: Model[]}
+    GET /api/v1/models/{model} | One model with its versions. | | | Model
+    GET /api/v1/models/{model}/versions/{version} | One version. | | | ModelVersion
+    POST /api/v1/models/{model}/versions/{version}/promote | Makes a version production. | | {who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/versions/{version}/archive | Takes a version out of use. | | {who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int} | Predictions
+    POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
+    POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
+    GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
+    GET /api/v1/jobs/{id} | One job; with wait=true once its progress differs from what was seen. | wait?: bool, seen?: string | | Job
+    POST /api/v1/jobs/{id}/cancel | Ends a job that waits or runs. | | | Job
+    POST /api/v1/jobs/{id}/retry | Runs a job again that failed or was cancelled. | | | Job
+    GET /api/v1/lineage/{name} | What something was made from and what uses it. | direction?: string, format?: string | | Lineage or 'text/plain' or 'text/vnd.graphviz'
+    POST /api/v1/sql | A read-only query: at most 10,000 rows as JSON, all of them as a file. | format?: string | {sql: string} | {columns: string[], rows: any[][], truncated: bool} or 'application/vnd.apache.parquet' or 'text/csv'
+    POST /api/v1/backups | Copies everything, at one instant, to a folder of the data directory. | | {name: string} | {folder: string, files: int, bytes: int}
+    """
+}
+
+/// What the calls send and answer, one schema a line.
+enum APISchemas {
+  static let text = """
+    Error {error: {code: string, message: string, retryable: bool, retry_after_seconds?: number}}
+    Reason {reason: string, count: int}
+    Plan {changes: {action: string, kind: string, name: string, fields: {field: string, old?: string, new?: string}[], backfill?: string}[], breakages: {subject: string, breaks?: string, message: string}[], notes: string[]}
+    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
+    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?}
+    PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, produced: int, reasons: string[], warnings: Reason[]}
+    FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
+    TransformTrial {transform: string, digest: string?, ok: bool, rows: int, failed: int, failures: any[], invalid: int, invalid_records: any[], columns: any[], batches: any, before: any[], after: any[]}
+    QuarantinedRecord {id: int, source: string, status: string, kind: string, reason: string, position: string, event_id: string, quarantined_at: time, attempts: int, settled_at: time?, record: any, raw_base64?: string}
+    ReplayReport {replayed: int, duplicates: int, failed: int, failures: {id: int, reason: string}[]}
+    ErasureReceipt {id: string, entity?: string, digest: string, erased_at: time, state: string, removed: int{}, rebuilt_keys: int}
+    Feature {name: string, type: string, entity: string, source: string, key: string{}, what: string}
+    FeatureSet {name: string, features: string[], entities: string[], inputs: string{}}
+    Freshness {view: string, source: string, newest_event: time?, age_seconds: number?, newest_future_event: time?}
+    OnlineFeatures {features: string[], time: time, rows: {values: any[], statuses: string[], event_timestamps: time?[], ages_seconds: number?[]}[]}
+    RebuildReport {view: string, keys: int, differing: int, mended: int, differences: {key: string, feature: string, stored: string, expected: string}[]}
+    Verification {passed: bool, vectors: int, compared: int, mismatches: int, in_flight: int, mismatch_share: number, threshold: number, of_former_definitions: int, features: {feature: string, compared: int, causes: int{}}[], examples: {request: string, feature: string, time: time, cause: string, served: any, served_status: string, recomputed: any, recomputed_status: string}[]}
+    Dataset {id: string, name: string, model: string?, features: string[], definitions_version: int, mode: string, as_of: time?, through: int{}, spine: string, time_column: string, rows: int, incomplete_rows: int, first: time?, last: time?, row_hash: string, file_digest: string, created_at: time, erased_rows: int}
+    Model {name: string, serving: int?, load_error: string?, versions: ModelVersion[]}
+    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, format: string, job_id: string, created_at: time}
+    Predictions {request_id: string, model: string, version: int, stage: string, route: string, predictions: {value: number, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
+    DriftReport {model: string, version: int, rows: int, score: number, window_start: time, window_end: time, features: {feature: string, psi: number, ks: number?, null_share: number, baseline_null_share: number}[]}
+    Job {id: string, kind: string, model: string, state: string, attempt: int, reason: string, progress: string, error: string?, version: int?, created_at: time, finished_at: time?}
+    Lineage {root: string, direction: string, nodes: {id: string, kind: string, name: string, attributes: string{}}[], edges: {from: string, to: string, role: string}[]}
+    """
+}
