@@ -65,6 +65,8 @@ package enum Limits {
   package static let streamBatchBytes = 16 << 20
   /// Records that wait to be delivered by a producer.
   package static let producerRecords = 100_000
+  /// Pushes that may wait for brokers before further ones are refused.
+  package static let producerCalls = 4_096
   /// Batches of a stream that are on their way to the stores at the same time.
   package static let streamBatchesInFlight = 4
   /// Changes of hands that are remembered of a partition; older ones are forgotten when they are stored.
@@ -89,6 +91,8 @@ package enum Limits {
   package static let replayedRecords = 5_000_000
   /// Files of the project that a Python function may import.
   package static let codeFiles = 1_000
+  /// Minutes ahead of the clock of which freshness knows that events are dated in them.
+  package static let futureMinutes = 1_440
   /// Characters of an event id.
   package static let eventIDCharacters = 512
 }

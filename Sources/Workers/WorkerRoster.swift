@@ -29,6 +29,16 @@ package struct WorkItem: Sendable {
   }
 }
 
+extension WorkItem {
+  static let lostTwice = "lost_twice"
+  static let ranTooLong = "ran_too_long"
+
+  /// Whether a failure is the work's own: it has ended two workers, or kept one busy until its deadline.
+  package static func isBlamed(for error: PlatformError) -> Bool {
+    [lostTwice, ranTooLong].contains(error.context["reason"])
+  }
+}
+
 /// The part of a worker's answer that belongs to one call.
 package struct WorkerAnswer: Sendable {
   package var result: Martlet_Worker_V1_Result
@@ -104,8 +114,8 @@ package struct WorkerRoster: Sendable {
     var idleSince: Span
     /// Not started again once its process is gone.
     var retired = false
-    /// The process was lost with work of users: its fault, not the place's.
-    var lostToWork = false
+    /// The process was lost with a prediction or a load: the version's fault, not the place's.
+    var lostToVersion = false
     var memory = 0
 
     var isReady: Bool { machine?.state == .ready }
@@ -278,6 +288,8 @@ package struct WorkerRoster: Sendable {
       item.losses += 1
       item.alone = true
       if item.losses > 1 || stopping {
+        var error = error
+        if !stopping { error.context["reason"] = WorkItem.lostTwice }
         effects.append(.answer(item, .failure(error)))
       } else {
         requeue(item)
@@ -449,7 +461,9 @@ package struct TaskFault: Error {
     let code: ErrorCode
     switch fault.kind {
     case .userError, .badOutput, .libraryMissing: (kind, code) = (.final, .userCode)
-    case .deadline: (kind, code) = (.final, .deadlineExceeded)
+    case .deadline:
+      (kind, code) = (.final, .deadlineExceeded)
+      context["reason"] = WorkItem.ranTooLong
     case .notLoaded: (kind, code) = (.notLoaded, .unavailable)
     case .internal, .unspecified, .UNRECOGNIZED: (kind, code) = (.runtime, .internalError)
     }

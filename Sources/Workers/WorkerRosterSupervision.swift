@@ -87,22 +87,20 @@ extension WorkerRoster {
     for index in slots.indices {
       let items = slots[index].flight?.items ?? []
       for (place, item) in items.enumerated() where item.deadline <= now && !item.isDetached {
-        effects.append(.answer(item, .failure(Self.late(item, "ran", in: slots[index].worker))))
+        effects.append(.answer(item, .failure(Self.late(item, "ran"))))
         slots[index].flight?.items[place] = item.detached()
       }
     }
     return effects
   }
 
-  private static func late(
-    _ item: WorkItem, _ verb: String, in worker: WorkerID? = nil
-  ) -> PlatformError {
+  private static func late(_ item: WorkItem, _ verb: String) -> PlatformError {
     let allowed = Span.milliseconds((item.deadline - item.queuedAt).microseconds / 1_000)
     return PlatformError(
       .deadlineExceeded,
       "\(item.name) \(verb) for longer than the \(allowed) it was given; allow more time, or more "
         + "workers (max_python_workers)",
-      context: worker.map { ["worker": $0.description] } ?? [:])
+      context: verb == "ran" ? ["reason": WorkItem.ranTooLong] : [:])
   }
 
   private mutating func judge(_ own: Int, _ limit: Int, now: Span) -> [Effect] {
@@ -176,11 +174,15 @@ extension WorkerRoster {
     switch flight.work {
     case .items:
       let retried = retry(flight.items, because: error(flight.items.first?.name ?? "a task"))
-      slots[index].lostToWork = true
-      guard let key = flight.predicted else { return retried }
+      guard let key = flight.predicted else {
+        // A transform looks for the record that did it, and comes again at once.
+        if case .transform? = flight.items.first?.task { slots[index].lostToVersion = true }
+        return retried
+      }
+      slots[index].lostToVersion = true
       return retried + suspend(key, because: reason, end, now: now)
     case .load(let artifact):
-      slots[index].lostToWork = models[artifact.key]?.waiting.isEmpty == true
+      slots[index].lostToVersion = models[artifact.key]?.waiting.isEmpty == true
       return loadLost(
         artifact.key, because: error("loading \(artifact.key)"), reason, now: now)
     case .unload: return []
@@ -213,9 +215,9 @@ extension WorkerRoster {
     slots[index].startAt = now
     if expected || slots[index].retired { return [] }
     slots[index].lastEnd = end
-    if slots[index].lostToWork {
-      // It is needed again at once for others: a version that ended it is held back, a task comes once more only.
-      slots[index].lostToWork = false
+    if slots[index].lostToVersion {
+      // The others that it served are needed again at once; the version that ended it is held back.
+      slots[index].lostToVersion = false
       return [.restarted(worker, reason, end: end)]
     }
     let stable = now - slots[index].spawnedAt > configuration.backoff.stableAfter

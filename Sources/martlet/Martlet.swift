@@ -48,8 +48,10 @@ struct Martlet: AsyncParsableCommand {
     ])
 
   static func main() async {
+    var parsed: (any ParsableCommand.Type)?
     do {
       var command = try parseAsRoot()
+      parsed = type(of: command)
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {
@@ -65,7 +67,9 @@ struct Martlet: AsyncParsableCommand {
       let code = exitCode(for: error)
       // ArgumentParser's usage errors carry 64; the contract of this tool is 2.
       if code == .validationFailure {
-        Terminal.complain(fullMessage(for: error))
+        // What a command finds wrong itself is not known to be its own.
+        let usage = parsed.map { "Error: \(message(for: error))\nUsage: \(usageString(for: $0))" }
+        Terminal.complain(usage ?? fullMessage(for: error))
         exit(withError: ExitCode(2))
       }
       exit(withError: error)

@@ -298,6 +298,64 @@ struct KafkaEventStreamTests {
     #expect(own?.message.contains("committed when both stores have the events") == true)
   }
 
+  @Test func `a full producer refuses who does not wait, and lets go of who no longer does`()
+    async throws
+  {
+    try await MockKafkaProcess.with(topics: ["clicks": 1]) { cluster in
+      try cluster.tell("down 1")
+      try await withProducer(cluster, capacity: 2) { producer in
+        let record = ProducedRecord(topic: "clicks", key: "k", value: [1])
+        /// The outcome of a call whose caller is gone before it begins.
+        func leave(_ waits: Bool) async -> (any Error)? {
+          await withTaskGroup(of: (any Error)?.self) { group in
+            group.cancelAll()
+            group.addTask {
+              do { _ = try await producer.produce([record], waits: waits) } catch { return error }
+              return nil
+            }
+            return await group.next() ?? nil
+          }
+        }
+        #expect(await leave(true) is CancellationError)
+        #expect(await leave(true) is CancellationError)
+        let refused = await #expect(throws: PlatformError.self) {
+          _ = try await producer.produce([record], waits: false)
+        }
+        #expect(refused?.code == .overloaded && refused?.retryAfter != nil)
+        #expect(await leave(true) is CancellationError)
+        try cluster.tell("up 1")
+        // The two that were left are delivered, the others never began.
+        let places = try await producer.produce([record, record], waits: true)
+        #expect(places.map(\.next) == [3, 4])
+      }
+    }
+  }
+
+  @Test func `more callers than a producer may have are refused`() async throws {
+    try await MockKafkaProcess.with(topics: ["clicks": 1]) { cluster in
+      try cluster.tell("down 1")
+      let producer = try KafkaEventProducer(
+        kafka(cluster, properties: [:]), capacity: 100, calls: 1)
+      let record = ProducedRecord(topic: "clicks", key: "k", value: [1])
+      async let first = producer.produce([record], waits: true)
+      try await waitUntil("a second caller was refused") {
+        await withTaskGroup(of: Bool.self) { group in
+          group.cancelAll()
+          group.addTask {
+            do { _ = try await producer.produce([record], waits: false) } catch {
+              return (error as? PlatformError)?.code == .overloaded
+            }
+            return false
+          }
+          return await group.next() ?? false
+        }
+      }
+      try cluster.tell("up 1")
+      #expect(try await first.count == 1)
+      await producer.close()
+    }
+  }
+
   @Test func `sasl and tls options reach the client`() async throws {
     // The mock speaks neither: what can be shown is that librdkafka takes them and makes such a client.
     let configuration = KafkaConfiguration(

@@ -117,15 +117,23 @@ import Testing
     #expect(absent?.message.contains("no time column 't'") == true)
   }
 
-  @Test func `a feature that is unknown, or asked for twice, is refused`() async {
+  @Test func `a feature that is asked for twice is one column`() async throws {
+    let set = try await join([key, time], features: [Self.all[0], Self.all[1], Self.all[0]])
+    #expect(
+      set.columns.columns.map(\.name) == ["customer_id", "t", "spend.last", "spend.orders_1d"])
+  }
+
+  @Test func `a feature that is unknown is refused`() async {
     let unknown = await refusal(
       [key, time], features: [FeatureName(view: "spend", feature: "lost")])
     #expect(unknown?.code == .notFound)
     #expect(unknown?.message.contains("did you mean 'last'") == true)
     let view = await refusal([key, time], features: [FeatureName(view: "spent", feature: "last")])
     #expect(view?.message.contains("did you mean 'spend'") == true)
-    let twice = await refusal([key, time], features: [Self.all[0], Self.all[0]])
-    #expect(twice?.message.contains("asked for twice") == true)
+    let taken = await refusal(
+      [key, time, Column(name: Self.all[0].description, values: .int64([1, 2]))],
+      features: [Self.all[0]])
+    #expect(taken?.message.contains("the spine has a column") == true)
   }
 
   @Test func `an empty spine has the features' columns and no rows`() async throws {

@@ -164,7 +164,10 @@ import Testing
       #"{"at":"2026-01-02T03:04:05Z","customer":"c","amount":100.5}"#,
       "100.5 is above the maximum 100"
     ),
-    (#"{"at":"2026-01-02T03:04:05Z","customer":"c","amount":"NaN"}"#, "is below the minimum 0"),
+    (
+      #"{"at":"2026-01-02T03:04:05Z","customer":"c","amount":"NaN"}"#,
+      "NaN is not a number, which is within no limit"
+    ),
     (
       #"{"at":"2026-01-02T03:04:05Z","customer":"c","items":1.5}"#,
       "column 'items': 1.5 is not an int64"
@@ -228,11 +231,50 @@ import Testing
       ])
   }
 
+  @Test func `a date is its midnight where the source has a zone, and lacks one elsewhere`() throws
+  {
+    var source = IngestParserTests.orders
+    source.checks = []
+    let body = #"{"at":"2026-07-01"}"#
+    #expect(
+      try IngestParserTests.parse(body, source).quarantined.first?.reason.contains("has no zone")
+        == true)
+    source.zone = "America/New_York"
+    #expect(
+      try IngestParserTests.parse(body, source).eventTimestamps == [micros("2026-07-01T04:00:00Z")])
+    #expect(try IngestParserTests.parse(#"{"at":"2026-07-0"}"#, source).count == 0)
+  }
+
   @Test func `the event time may be a column too`() throws {
     let source = SourceDefinition(
       name: "s", eventTime: "at", columns: [ColumnDefinition(name: "at", type: .timestamp)])
     let rows = try IngestParserTests.parse(#"{"at":"2026-01-02T03:04:05Z"}"#, source)
     #expect(rows.columns[0][0] == .timestamp(Timestamp(microseconds: rows.eventTimestamps[0])))
+  }
+
+  @Test
+  func `a push without an id is kept out where the source names one, unless its number makes one`()
+    throws
+  {
+    let body = #"{"at":"2026-01-02T03:04:05Z","id":null,"customer":"c"}"#
+    let lost = try IngestParserTests.parse(body, origin: .once(token: "t"))
+    #expect(lost.count == 0 && lost.quarantined.map(\.kind) == [.eventID])
+    #expect(lost.quarantined[0].reason.contains("event id column 'id' is absent or null"))
+    #expect(lost.quarantined[0].eventID == "once:t:7")
+    let partition = StreamPartition(topic: "orders", partition: 2)
+    for (origin, id) in [
+      (RecordOrigin.push(client: "web"), "push:web:7"), (.kafka(partition), "kafka:orders/2/7"),
+      (.file(name: "a.jsonl", digest: "00ff"), "file:00ff:7"),
+    ] {
+      #expect(try IngestParserTests.parse(body, origin: origin).eventIDs == [id])
+    }
+    var unnamed = IngestParserTests.orders
+    unnamed.eventID = nil
+    #expect(try IngestParserTests.parse(body, unnamed, origin: .once(token: "t")).count == 1)
+    // What is produced has a place in a partition by which it is known.
+    var produced = IngestParserTests.orders
+    produced.kafka = KafkaDefinition(topic: "orders", push: .produce)
+    #expect(try IngestParserTests.parse(body, produced, origin: .once(token: "t")).count == 1)
   }
 
   @Test func `a request is bounded`() {

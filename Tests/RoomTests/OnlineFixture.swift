@@ -252,17 +252,10 @@ final class EventTablesInMemory: Warehouse {
     _ sql: String, _ parameters: [Value],
     _ body: @escaping @Sendable (borrowing ColumnBatch) throws -> Void
   ) async throws {
-    var (batches, failure) = state.withLock { ($0.batches, $0.failure) }
+    let (batches, failure) = state.withLock { ($0.batches, $0.failure) }
     if let failure { throw failure }
-    if sql.hasPrefix("SELECT max(") {
-      // One row, over the whole table.
-      let last = batches.flatMap(\.sequences).max()
-      let newest = batches.flatMap(\.eventTimestamps).max()
-      batches = [
-        EventBatch(
-          source: "orders", columns: [], eventTimestamps: newest.map { [$0] } ?? [], createdAt: [],
-          sequences: last.map { [$0] } ?? [], eventIDs: [])
-      ]
+    if ["SELECT max(", "SELECT min("].contains(where: sql.hasPrefix) {
+      return try body(Self.newest(sql, parameters, of: batches))
     }
     let selected = batches
     let outcome: Result<Void, any Error> = await withCheckedContinuation { continuation in
@@ -276,6 +269,33 @@ final class EventTablesInMemory: Warehouse {
       }
     }
     try outcome.get()
+  }
+
+  /// How new the events of a whole table are, by the time that comes first among the parameters: the greatest of what has
+  /// come by then and of all, or what is dated later.
+  private static func newest(
+    _ sql: String, _ parameters: [Value], of batches: [EventBatch]
+  ) -> ColumnBatch {
+    let times = batches.flatMap(\.eventTimestamps)
+    guard case .timestamp(let now)? = parameters.first else { return ColumnBatch(columns: []) }
+    if sql.hasPrefix("SELECT min(") {
+      let later = times.filter { $0 > now.microseconds }.sorted()
+      return ColumnBatch(columns: [Column(name: "t", values: .timestamp(later))])
+    }
+    func cell(_ time: Int64?) -> Value {
+      time.map { .timestamp(Timestamp(microseconds: $0)) } ?? .null
+    }
+    let list = sql.dropFirst("SELECT ".count).prefix(
+      upTo: sql.range(of: " FROM ")?.lowerBound ?? sql.endIndex)
+    return ColumnBatch(
+      columns: list.split(separator: ", ").map { item in
+        if item.hasPrefix("max(s)") {
+          let last = batches.flatMap(\.sequences).max()
+          return Column(name: "s", type: .int64, [last.map { .int64($0) } ?? .null])
+        }
+        let come = item.contains("<= ?") ? times.filter { $0 <= now.microseconds } : times
+        return Column(name: "t", type: .timestamp, [cell(come.max())])
+      })
   }
 
   /// `SELECT expression AS name, … FROM …`, over the sequences after the first parameter and through the second.
@@ -297,12 +317,6 @@ final class EventTablesInMemory: Warehouse {
         case "created_at": Column(name: "", values: .timestamp(batch.createdAt)).gather(rows)
         case "sequence": Column(name: "", values: .int64(batch.sequences)).gather(rows)
         case "absent": bitmaps(of: batch).gather(rows)
-        case "max(sequence)", "max(s)":
-          Column(name: "", type: .int64, [batch.sequences.max().map { .int64($0) } ?? .null])
-        case let part where part.hasPrefix("max(event_timestamp)") || part == "max(t)":
-          Column(
-            name: "", type: .timestamp,
-            [batch.eventTimestamps.max().map { .timestamp(Timestamp(microseconds: $0)) } ?? .null])
         default: stored(batch, parts[0].replacing("\"", with: "")).gather(rows)
         }
       return Column(name: parts[1], values: column.values, presence: column.presence)

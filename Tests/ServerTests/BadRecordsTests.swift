@@ -23,7 +23,7 @@ extension WholeProgram {
       (#"{"event_id": "r6", "customer_id": 1, "at": "yesterday"}"#, ["yesterday", "timestamp"]),
       (
         #"{"event_id": "r7", "customer_id": 1, "amount": "NaN", "at": "2026-02-28T10:00:00Z"}"#,
-        ["amount", "nan"]
+        ["amount", "NaN is not a number"]
       ),
       (
         #"{"event_id": "r8", "customer_id": 1, "amount": 5000, "at": "2026-02-28T10:00:00Z"}"#,
@@ -36,6 +36,14 @@ extension WholeProgram {
       (
         #"{"event_id": "", "customer_id": 1, "at": "2026-02-28T10:00:00Z"}"#,
         ["event_id", "empty"]
+      ),
+      (
+        #"{"event_id": null, "customer_id": 1, "at": "2026-02-28T10:00:00Z"}"#,
+        ["'event_id' is absent or null", "client and sequence"]
+      ),
+      (
+        #"{"customer_id": 1, "at": "2026-02-28T10:00:00Z"}"#,
+        ["'event_id' is absent or null"]
       ),
       (
         #"{"event_id": "r11", "customer_id": 1.5, "at": "2026-02-28T10:00:00Z"}"#,

@@ -48,6 +48,13 @@ extension WholeProgram {
         "/api/v1/sources/events/events?client=c&sequence=18446744073709551615", "[]",
         "too large to count on from"
       ),
+      (
+        "/api/v1/sources/events/events?clinet=a&sequence=4", "[]",
+        "there is no query parameter 'clinet' at POST /api/v1/sources/{source}/events; did you mean 'client'?"
+      ),
+      ("/api/v1/sources/events/events?client=a", "[]", "'client' and 'sequence' belong together"),
+      ("/api/v1/sources/events/events?sequence=4", "[]", "Send the name of the client"),
+      ("/api/v1/features/online?view=activity", "{}", "it takes none"),
       ("/api/v1/features/online", #"{"features": ["#, "byte"),
       ("/api/v1/features/online", #"{"entities": {"customer_id": 1}}"#, "'features'"),
       ("/api/v1/features/online", #"{"features": "activity.events_7d", "entities": {}}"#, "list"),
@@ -124,6 +131,19 @@ extension WholeProgram {
       #expect(answer.status == 413 || answer.status == 400, "\(answer)")
       #expect(answer.error.contains("64") || answer.error.contains("67108864"), "\(answer.error)")
       #expect(try await rest.get("/health/live").status == 200)
+    }
+
+    @Test(
+      "a path that is there with another method is answered with the methods that it takes",
+      arguments: [
+        ("/api/v1/features/online", "POST"), ("/api/v1/sources/events/events", "POST"),
+        ("/api/v1/entities/customer/keys", "DELETE"), ("/api/v1/datasets", "GET, POST"),
+      ])
+    func otherMethod(path: String, allowed: String) async throws {
+      let answer = try await SharedPlatform.current.rest.send(.PUT, path, nil)
+      #expect(answer.status == 405, "\(answer)")
+      #expect(answer.headers.first(name: "Allow") == allowed, "\(answer.headers)")
+      #expect(answer.error == "\(path) takes \(allowed), not PUT", "\(answer)")
     }
 
     @Test("a path that there is not is answered with where the API begins")

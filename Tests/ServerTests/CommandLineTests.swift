@@ -49,6 +49,16 @@ extension WholeProgram {
       ["quarantine", "list", "--limit", "many"],
     ]
 
+    @Test("what a command finds wrong itself comes with the usage of that command")
+    func ownUsage() async throws {
+      let folder = try TemporaryFolder()
+      defer { folder.remove() }
+      let result = try await Self.run(["erase", "carrier", "UA"], in: folder)
+      #expect(result.status == 2, "\(result)")
+      #expect(result.errors.contains("say --yes to do it"), "\(result)")
+      #expect(result.errors.contains("martlet erase") && result.errors.contains("<entity>"))
+    }
+
     @Test("a usage error ends with status 2 and says what is wrong", arguments: usageErrors)
     func usage(arguments: [String]) async throws {
       let folder = try TemporaryFolder()

@@ -114,6 +114,24 @@ extension WholeProgram {
       }
     }
 
+    @Test("a live check reads views without a key as well, also before their first event")
+    func verified() async throws {
+      try await Self.with { platform in
+        for isFed in [false, true] {
+          if isFed { try await Self.feed(platform) }
+          let found = try await platform.martlet("features", "verify", "--live", "--json")
+          #expect(found.status == 0, "\(found)")
+          let answer = try JSON(parsing: Array(found.output.utf8))
+          #expect(answer["mismatches"]?.int == 0, "\(answer)")
+          // Three features of the market; of two customers each plain one and what is derived of them.
+          let compared = (answer["features"]?.array ?? []).filter {
+            $0["feature"]?.string?.hasPrefix("market.") ?? false
+          }
+          #expect(compared.compactMap { $0["compared"]?.int } == [1, 1, 1], "\(answer)")
+        }
+      }
+    }
+
     @Test("the last k values come newest first, as JSON online and in a spine's file")
     func lastValues() async throws {
       try await Self.with { platform in

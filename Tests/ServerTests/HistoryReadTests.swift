@@ -19,6 +19,38 @@ extension WholeProgram {
 
       """
 
+    @Test(
+      "a spine without rows has an answer without rows, and a feature asked for twice is one column"
+    )
+    func emptyAndTwice() async throws {
+      try await ShopProject.with { platform in
+        try await Self.feed(platform)
+        let head = "customer_id,at,note"
+        let names = "activity.last_amount,activity.events_7d"
+        let path = "/api/v1/features/history?\(Self.query)"
+        let empty = try await platform.rest.post(path, head + "\n")
+        #expect(empty.status == 200, "\(empty)")
+        #expect(empty.text == "\(head),\(names)\n")
+        #expect(empty.headers.first(name: "martlet-rows") == "0")
+        let sql = "SELECT customer_id, event_timestamp AS at FROM events_events WHERE false;"
+        let none = try await platform.rest.post(path + "&spine_format=sql", sql)
+        #expect(none.status == 200 && none.text == "customer_id,at,\(names)\n", "\(none)")
+        let parquet = try await platform.rest.post(path + "&format=parquet", head + "\n")
+        #expect(parquet.status == 200 && parquet.body.starts(with: "PAR1".utf8), "\(parquet)")
+        let same = try await platform.rest.post(
+          "/api/v1/features/history?time=at&features=activity.mean_7d&spine_format=parquet",
+          bytes: parquet.body)
+        #expect(
+          same.status == 200 && same.text == "\(head),\(names),activity.mean_7d\n", "\(same)")
+        let twice = try await platform.rest.post(
+          "/api/v1/features/history?time=at&features=\(names),activity.last_amount", Self.spine)
+        #expect(twice.text.hasPrefix("\(head),\(names)\n"), "\(twice)")
+        #expect(Self.table(twice.text).count == 5)
+        let nothing = try await platform.rest.post(path, "")
+        #expect(nothing.status == 400, "\(nothing)")
+      }
+    }
+
     /// An event, and a week later its correction.
     private static func feed(_ platform: PlatformProcess) async throws {
       let at = "2026-02-28T10:00:00Z"

@@ -96,6 +96,39 @@ extension WholeProgram {
       }
     }
 
+    @Test(
+      "while no broker answers, a push ends in time, says what may come of it, and its repeat counts once"
+    )
+    func brokersAway() async throws {
+      try await MockKafkaProcess.with(topics: ["orders": 2]) { cluster in
+        let more = ["MARTLET_KAFKA_WAIT_TIMEOUT": "300ms"]
+        try await OrderStream.withPlatform(cluster, push: "produce", more: more) { platform in
+          let first = try await platform.rest.post(
+            Self.path + "?client=till&sequence=1&timeout_ms=30000", lines(0..<2))
+          #expect(first.status == 200, "\(first)")
+          try cluster.tell("down 1")
+          for query in [
+            "?client=till&sequence=3", "?client=till&sequence=3&wait=produced&timeout_ms=200",
+          ] {
+            let late = try await platform.rest.post(Self.path + query, lines(2..<5))
+            #expect(late.status == 504 && late.code == "deadline_exceeded", "\(late)")
+            #expect(late.error.contains("may still be written"), "\(late)")
+            #expect(late.error.contains("unless they have event ids"), "\(late)")
+          }
+          await #expect(throws: (any Error).self) {
+            try await platform.withGRPC { try await $0.push("orders", OrderStream.order(5)) }
+          }
+          try cluster.tell("up 1")
+          let again = try await platform.rest.post(
+            Self.path + "?client=till&sequence=3&timeout_ms=60000", lines(2..<5))
+          #expect(again.status == 200, "\(again)")
+          #expect(
+            try await platform.rest.count(
+              "SELECT count(*) FROM events_orders WHERE event_id LIKE 'push:till:%'") == 5)
+        }
+      }
+    }
+
     @Test("what cannot be produced is refused with what to do")
     func refused() async throws {
       let yaml = OrderStream.definitions(push: "produce")

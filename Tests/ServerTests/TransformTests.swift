@@ -51,30 +51,6 @@ extension WholeProgram {
       #"{"id": "\#(id)", "customer": 1, "amount": \#(amount), "at": "2026-01-05T10:00:00Z"}"#
     }
 
-    @Test("a record that ends its worker is kept aside, and the others are stored")
-    func deadlyRecord() async throws {
-      let code = """
-        import os
-
-        def enrich(columns):
-            if 13.0 in columns["amount"]:
-                os._exit(3)
-            return {"gross": [amount * 2 for amount in columns["amount"]]}
-        """
-      try await Self.with(code) { platform in
-        let orders = (0..<40).map { Self.order("o\($0)", Double($0)) }
-        let answer = try await platform.rest.push("orders", orders.joined(separator: "\n"))
-        #expect(answer["accepted"]?.int == 39 && answer["quarantined"]?.int == 1, "\(answer)")
-        #expect(
-          try await platform.rest.rows(
-            "SELECT count(*), sum(gross), count(gross) FROM events_orders")
-            == [[.int(39), .double(1_534), .int(39)]])
-        let kept = try await platform.rest.okGet("/api/v1/quarantine?source=orders")
-        #expect(kept.text.contains("ended with exit status 3"), "\(kept)")
-        #expect(kept.text.contains("o13"), "\(kept)")
-      }
-    }
-
     @Test("where every record ends its worker the batch is refused, and nothing of it is stored")
     func deadlyFunction() async throws {
       let code = """
@@ -171,6 +147,35 @@ extension WholeProgram {
             == [[.double(2)], [.double(2)], [.double(3)], [.double(3)]])
         let lineage = try await platform.martlet("lineage", "orders", "--json")
         #expect(lineage.output.contains("transformed_by"), "\(lineage.output)")
+      }
+    }
+
+    @Test("records that end the worker are put aside, and all others are stored")
+    func killers() async throws {
+      let code = """
+        import os
+
+        def enrich(columns):
+            if 13 in columns["amount"]:
+                os._exit(3)
+            return {"gross": [amount * 2 for amount in columns["amount"]]}
+        """
+      try await Self.with(code) { platform in
+        let lines = (0..<40).map { Self.order("o\($0)", $0 % 20 == 7 ? 13 : Double($0) / 100) }
+        let answer = try await platform.rest.post(
+          "/api/v1/sources/orders/events", "[\(lines.joined(separator: ","))]")
+        #expect(answer.status == 200, "\(answer)")
+        #expect(answer["accepted"]?.int == 38 && answer["quarantined"]?.int == 2, "\(answer)")
+        #expect(answer["reasons"]?.array?.first?.string?.contains("it was busy with") ?? false)
+        #expect(
+          try await platform.rest.count(
+            "SELECT count(*) FROM events_orders WHERE gross = amount * 2") == 38)
+        let kept = try await platform.rest.rows(
+          "SELECT event_id, kind FROM quarantine ORDER BY event_id")
+        #expect(
+          kept == [
+            [.string("o27"), .string("transform")], [.string("o7"), .string("transform")],
+          ])
       }
     }
 

@@ -82,6 +82,18 @@ extension WholeProgram {
       }
     }
 
+    @Test("a check that compares nothing does not pass, and a sample of nothing is refused")
+    func nothing() async throws {
+      try await ShopProject.with { platform in
+        let found = try await platform.martlet("features", "verify")
+        #expect(found.status == 1 && found.output.contains("nothing was compared"), "\(found)")
+        let answer = try await Self.verify(platform.rest, "{}")
+        #expect(answer["passed"]?.bool == false && answer["compared"]?.int == 0, "\(answer)")
+        let refused = try await platform.rest.post("/api/v1/features/verify", #"{"sample": 0}"#)
+        #expect(refused.status == 400 && refused.error.contains("'sample'"), "\(refused)")
+      }
+    }
+
     @Test("damage of the online state is reported by feature and cause, counted, and fails a build")
     func damaged() async throws {
       try await RedisServer.with { redis in

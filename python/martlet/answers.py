@@ -243,12 +243,17 @@ class FeatureSet(Answer):
 
 @dataclass(frozen=True)
 class Freshness(Answer):
-    """How new the newest event of a view is; None where it has none."""
+    """How new the newest event of a view is; None where it has none.
+
+    Events that are dated ahead of the clock count when their time has come: the furthest of them is
+    `newest_future_event`.
+    """
 
     view: str
     source: str
     newest_event: datetime | None = field(metadata=TIME, default=None)
     age_seconds: float | None = None
+    newest_future_event: datetime | None = field(metadata=TIME, default=None)
 
 
 class OnlineRow(Mapping[str, Any]):

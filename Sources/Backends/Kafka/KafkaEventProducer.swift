@@ -1,25 +1,28 @@
 import CRdKafka
 import Core
-import DequeModule
 import Foundation
 import Logging
 import Synchronization
 
 /// An idempotent Kafka producer: `acks=all`, order kept within a partition whatever is sent again.
 ///
-/// At most `Limits.producerRecords` records are on their way; who would add more waits, and so does who
-/// meets librdkafka's own bound on bytes. A record that cannot be delivered within
-/// `message.timeout.ms` (five minutes, unless set) fails. Cancelling a caller does not take records back.
+/// At most `Limits.producerRecords` records are on their way. Who would add more waits or is refused, as is who meets
+/// librdkafka's own bound on bytes. A record that cannot be delivered within `message.timeout.ms` (five minutes, unless
+/// set) fails. Cancelling a caller ends its waiting, but does not take records back.
 package final class KafkaEventProducer: EventProducer {
   private let deliveries: KafkaDeliveries
   private let loop: KafkaProducerLoop
 
+  /// - Parameters:
+  ///   - capacity: records that may be on their way.
+  ///   - calls: callers that may wait before those that do not want to are refused.
+  ///
   /// Throws `.invalidArgument` for a configuration that librdkafka does not take.
   package init(
     _ configuration: KafkaConfiguration, capacity: Int = Limits.producerRecords,
-    logger: Logger = Logger(label: "martlet.kafka")
+    calls: Int = Limits.producerCalls, logger: Logger = Logger(label: "martlet.kafka")
   ) throws {
-    deliveries = KafkaDeliveries(capacity: capacity)
+    deliveries = KafkaDeliveries(capacity: capacity, calls: calls)
     loop = try KafkaProducerLoop(configuration, deliveries, logger)
     let thread = Thread { [loop] in loop.run() }
     thread.name = "kafka-producer"
@@ -28,148 +31,53 @@ package final class KafkaEventProducer: EventProducer {
 
   deinit { loop.stop(nil) }
 
-  package func produce(_ records: [ProducedRecord]) async throws -> [StreamOffset] {
+  package var trouble: String? { loop.listener.trouble }
+
+  package func produce(
+    _ records: [ProducedRecord], waits: Bool
+  ) async throws -> [StreamOffset] {
     guard !records.isEmpty else { return [] }
+    try deliveries.begin(waits: waits)
+    defer { deliveries.end() }
     let call = KafkaProduceCall(records.count)
-    for (index, record) in records.enumerated() {
-      await deliveries.enter()
+    var start = 0
+    while start < records.count {
+      let end = min(records.count, start + deliveries.capacity)
+      try await deliveries.enter(end - start, waits: waits || start > 0)
+      try await hand(records[start..<end], to: call, waits: waits)
+      start = end
+    }
+    return try await call.places()
+  }
+
+  /// Gives librdkafka records that there is room for.
+  private func hand(
+    _ records: ArraySlice<ProducedRecord>, to call: KafkaProduceCall, waits: Bool
+  ) async throws {
+    for (index, record) in zip(records.indices, records) {
       var ticket = deliveries.register(call, index)
       while let status = loop.produce(record, ticket.id) {
-        // Full by bytes: there is room again after a delivery.
-        if status == RD_KAFKA_RESP_ERR__QUEUE_FULL {
-          await deliveries.change(since: ticket.seen)
-          ticket.seen = deliveries.seen
-        } else {
+        guard status == RD_KAFKA_RESP_ERR__QUEUE_FULL else {
           deliveries.settle(
             ticket.id,
             .failure(KafkaFault.error(status, doing: "Producing to \(record.topic)")))
           break
         }
+        do {
+          // Full by bytes: there is room again after a delivery.
+          if !waits, index == 0 { throw KafkaDeliveries.full }
+          try await deliveries.change(since: ticket.seen)
+        } catch {
+          deliveries.settle(ticket.id, .failure(error))
+          deliveries.leave(records.endIndex - index - 1)
+          throw error
+        }
+        ticket.seen = deliveries.seen
       }
     }
-    return try await call.places()
   }
 
   package func close() async { await withCheckedContinuation { loop.stop($0) } }
-}
-
-/// The records of one call of `produce`, until the last is delivered.
-final class KafkaProduceCall: Sendable {
-  private struct State {
-    var places: [StreamOffset?]
-    var left: Int
-    var failure: (any Error)?
-    var waiting: CheckedContinuation<[StreamOffset], any Error>?
-
-    var outcome: Result<[StreamOffset], any Error>? {
-      guard left == 0 else { return nil }
-      return failure.map { .failure($0) } ?? .success(places.compactMap { $0 })
-    }
-  }
-
-  private let state: Mutex<State>
-
-  init(_ count: Int) {
-    state = Mutex(State(places: Array(repeating: nil, count: count), left: count))
-  }
-
-  func settle(_ index: Int, _ result: Result<StreamOffset, any Error>) {
-    let (waiting, outcome) = state.withLock { state in
-      state.left -= 1
-      switch result {
-      case .success(let place): state.places[index] = place
-      case .failure(let error): if state.failure == nil { state.failure = error }
-      }
-      let outcome = state.outcome
-      return (outcome == nil ? nil : state.waiting.take(), outcome)
-    }
-    if let waiting, let outcome { waiting.resume(with: outcome) }
-  }
-
-  func places() async throws -> [StreamOffset] {
-    try await withCheckedThrowingContinuation { continuation in
-      let outcome = state.withLock { state in
-        let outcome = state.outcome
-        if outcome == nil { state.waiting = continuation }
-        return outcome
-      }
-      if let outcome { continuation.resume(with: outcome) }
-    }
-  }
-}
-
-/// What is on its way, bounded.
-final class KafkaDeliveries: Sendable {
-  private struct State {
-    var free: Int
-    var entering: Deque<CheckedContinuation<Void, Never>> = []
-    var underWay: [UInt: (call: KafkaProduceCall, index: Int)] = [:]
-    var nextID: UInt = 1
-    /// How many deliveries there have been.
-    var seen = 0
-    var watching: [CheckedContinuation<Void, Never>] = []
-  }
-
-  private let state: Mutex<State>
-
-  init(capacity: Int) { state = Mutex(State(free: max(1, capacity))) }
-
-  var seen: Int { state.withLock { $0.seen } }
-
-  /// Waits for room for one record.
-  func enter() async {
-    await withCheckedContinuation { continuation in
-      let isFree = state.withLock { state in
-        guard state.free > 0 else {
-          state.entering.append(continuation)
-          return false
-        }
-        state.free -= 1
-        return true
-      }
-      if isFree { continuation.resume() }
-    }
-  }
-
-  func register(_ call: KafkaProduceCall, _ index: Int) -> (id: UInt, seen: Int) {
-    state.withLock { state in
-      let id = state.nextID
-      state.nextID += 1
-      state.underWay[id] = (call, index)
-      return (id, state.seen)
-    }
-  }
-
-  /// Waits until something was delivered that had not been when `seen` was asked for.
-  func change(since seen: Int) async {
-    await withCheckedContinuation { continuation in
-      let isOld = state.withLock { state in
-        guard state.seen == seen else { return true }
-        state.watching.append(continuation)
-        return false
-      }
-      if isOld { continuation.resume() }
-    }
-  }
-
-  func settle(_ id: UInt, _ result: Result<StreamOffset, any Error>) {
-    let (found, entering, watching) = state.withLock { state in
-      state.seen += 1
-      let watching = state.watching
-      state.watching = []
-      let entering = state.entering.popFirst()
-      if entering == nil { state.free += 1 }
-      return (state.underWay.removeValue(forKey: id), entering, watching)
-    }
-    found?.call.settle(found?.index ?? 0, result)
-    entering?.resume()
-    for watcher in watching { watcher.resume() }
-  }
-
-  /// Whatever was not delivered never will be.
-  func abandon(_ error: PlatformError) {
-    for id in state.withLock({ Array($0.underWay.keys) }) { settle(id, .failure(error)) }
-  }
 }
 
 /// The producer's client and the thread that takes its delivery reports.
@@ -188,7 +96,7 @@ final class KafkaProducerLoop: @unchecked Sendable {
   private let client: OpaquePointer
   private let state: Mutex<State>
   private let deliveries: KafkaDeliveries
-  private let listener: KafkaListener
+  let listener: KafkaListener
 
   init(
     _ configuration: KafkaConfiguration, _ deliveries: KafkaDeliveries, _ logger: Logger

@@ -13,8 +13,16 @@ final class KafkaListener: @unchecked Sendable {
   var onRebalance: ((rd_kafka_resp_err_t, KafkaPartitions) -> Void)?
   var onCommit: ((rd_kafka_resp_err_t, KafkaPartitions?) -> Void)?
   var onDelivery: ((UnsafePointer<rd_kafka_message_t>) -> Void)?
-  /// What has been said since something last succeeded, so that a cluster that is away is not said every second.
-  private let said = Mutex<Set<Int32>>([])
+  private struct News {
+    /// What has been said since something last succeeded, so that a cluster that is away is not said every second.
+    var said: Set<Int32> = []
+    var last: String?
+  }
+
+  private let news = Mutex(News())
+
+  /// The last failure since something succeeded.
+  var trouble: String? { news.withLock { $0.last } }
 
   init(logger: Logger) { self.logger = logger }
 
@@ -89,7 +97,10 @@ final class KafkaListener: @unchecked Sendable {
       onFailure?(KafkaFault.fatal(cause, KafkaFault.text(of: text)))
       return
     }
-    let isNew = said.withLock { $0.insert(code.rawValue).inserted }
+    let isNew = news.withLock { news in
+      news.last = "\(reason) (\(KafkaFault.name(code)))"
+      return news.said.insert(code.rawValue).inserted
+    }
     logger.log(
       level: isNew ? .warning : .debug,
       "Kafka: \(reason)\(KafkaFault.advice(code))", metadata: ["code": "\(KafkaFault.name(code))"])
@@ -97,6 +108,6 @@ final class KafkaListener: @unchecked Sendable {
 
   /// Something succeeded: the next failure is news.
   func recovered() {
-    said.withLock { said in if !said.isEmpty { said = [] } }
+    news.withLock { news in if !news.said.isEmpty || news.last != nil { news = News() } }
   }
 }

@@ -172,6 +172,29 @@ package protocol GroupProgress: Sendable {
   func committed(_ partitions: [StreamPartition]) async throws -> [StreamPartition: GroupPosition]
 }
 
+/// How far a consumer group is done with one topic.
+package struct TopicProgress: Sendable, Equatable {
+  package var topic: String
+  package var partitions: Int
+  /// Records between what the group has committed and the end, over all partitions; nil where that is not known.
+  package var lag: Int64?
+  /// What is wrong with the topic, and what to do; nil where nothing is.
+  package var fault: String?
+
+  package init(topic: String, partitions: Int = 0, lag: Int64? = nil, fault: String? = nil) {
+    self.topic = topic
+    self.partitions = partitions
+    self.lag = lag
+    self.fault = fault
+  }
+}
+
+/// Looks at topics from outside the group.
+package protocol TopicWatching: Sendable {
+  /// One answer for each topic, in their order; throws `.unavailable` where no broker answers in time.
+  func look(at topics: [String], within patience: Span) async throws -> [TopicProgress]
+}
+
 /// A record to be produced.
 package struct ProducedRecord: Sendable {
   package var topic: String
@@ -194,12 +217,24 @@ package struct ProducedRecord: Sendable {
 /// Writes records to partitioned logs.
 ///
 /// Guarantees: a record whose place was returned is in the log, once, on as many brokers as the topic asks for;
-/// records of one call and key keep their order. A full buffer makes the caller wait.
+/// records of one call and key keep their order.
 package protocol EventProducer: Sendable {
   /// Produces records and returns, for each, the place after it.
   ///
-  /// Throws the first failure after all have been tried; records of the call may be in the log then.
-  func produce(_ records: [ProducedRecord]) async throws -> [StreamOffset]
+  /// Throws the first failure after all have been tried, and `CancellationError` as soon as the calling task is
+  /// cancelled; records of the call may be in the log then, or still come there.
+  ///
+  /// - Parameter waits: for room where the buffer is full; else nothing is produced then and `.overloaded` thrown.
+  func produce(_ records: [ProducedRecord], waits: Bool) async throws -> [StreamOffset]
+  /// What keeps it from delivering, as far as it knows; nil where nothing does.
+  var trouble: String? { get }
   /// Delivers what is on its way, as far as the configured time allows, and ends.
   func close() async
+}
+
+extension EventProducer {
+  /// Produces records, waiting for room.
+  package func produce(_ records: [ProducedRecord]) async throws -> [StreamOffset] {
+    try await produce(records, waits: true)
+  }
 }

@@ -23,7 +23,8 @@ extension Timestamp: CustomStringConvertible {
     }
   }
 
-  /// Reads a time; one without a zone is `withoutZone` unless `allowLocal`, where it is read as if in UTC.
+  /// Reads a time, or a date as its midnight; one without a zone is `withoutZone` unless `allowLocal`, where it is read as if
+  /// in UTC.
   package static func parse(
     _ text: String, allowLocal: Bool = false
   ) -> Result<Timestamp, TextFault> {
@@ -37,7 +38,15 @@ extension Timestamp: CustomStringConvertible {
     var reader = DigitReader(bytes: bytes)
     guard let year = reader.number(4), reader.skip(UInt8(ascii: "-")),
       let month = reader.number(2), reader.skip(UInt8(ascii: "-")), let day = reader.number(2),
-      (1...12).contains(month), day >= 1, day <= daysInMonth(year, month),
+      (1...12).contains(month), day >= 1, day <= daysInMonth(year, month)
+    else { return .failure(.malformed) }
+    // A date is its first instant.
+    if reader.atEnd {
+      let seconds = daysSinceEpoch(year, month, day) * 86_400
+      return allowLocal
+        ? .success(Timestamp(microseconds: seconds * 1_000_000)) : .failure(.withoutZone)
+    }
+    guard
       reader.skip(UInt8(ascii: "T")) || reader.skip(UInt8(ascii: " ")),
       let hour = reader.number(2), reader.skip(UInt8(ascii: ":")), let minute = reader.number(2),
       hour < 24, minute < 60

@@ -1,6 +1,17 @@
 import Core
 import Synchronization
 
+/// How long somebody waits, counted from when it is made.
+package struct Patience: Sendable {
+  package let limit: Span
+  package let end: ContinuousClock.Instant
+
+  package init(_ limit: Span) {
+    self.limit = limit
+    end = ContinuousClock.now + limit.duration
+  }
+}
+
 /// Takes pushes of sources whose events go through a topic.
 ///
 /// Guarantees: a push that was answered is in the log, acknowledged by as many brokers as the topic asks for. Waiting for
@@ -34,20 +45,45 @@ package final class PushProducer: Sendable {
 
   /// Produces the records of a push, bad ones as well: who reads the topic puts them into quarantine. Returns where they end.
   ///
+  /// Throws `.deadlineExceeded` where the brokers do not have all by `patience`, and `.overloaded` where too much waits for them
+  /// already.
+  ///
   /// - Parameter bytes: JSON lines, or a body that was found to be JSON.
   package func produce(
     _ bytes: [UInt8], isLines: Bool, of source: SourceDefinition, topic: String,
-    in project: ProjectDefinition, client: String?, first: Int64
+    in project: ProjectDefinition, client: String?, first: Int64, overload: Overload,
+    within patience: Patience
   ) async throws -> [StreamOffset] {
     var push = ProducedRecords(source, topic: topic, in: project, client: client, first: first)
     try bytes.withUnsafeBufferPointer { bytes in
       if isLines { push.append(lines: bytes) } else { try push.append(body: bytes) }
     }
-    return try await connected().producer.produce(push.records)
+    let (records, producer) = (push.records, try connected().producer)
+    let places = try await withThrowingTaskGroup(of: [StreamOffset]?.self) { group in
+      group.addTask { try await producer.produce(records, waits: overload == .wait) }
+      group.addTask {
+        try await Task.sleep(until: patience.end, clock: .continuous)
+        return nil
+      }
+      defer { group.cancelAll() }
+      return try await group.next() ?? nil
+    }
+    guard let places else {
+      throw PlatformError(
+        .deadlineExceeded,
+        "the brokers have not acknowledged the records within \(patience.limit)"
+          + (producer.trouble.map { ": \($0)" } ?? "")
+          + ". They may still be written when the brokers are back; \(Self.repeating)",
+        context: ["records": "\(records.count)"])
+    }
+    return places
   }
 
-  /// Returns when the records before these offsets are in both stores; throws `.deadlineExceeded` after `limit`.
-  package func applied(_ offsets: [StreamOffset], within limit: Span) async throws {
+  private static let repeating =
+    "sent again they count twice, unless they have event ids or come with client and sequence"
+
+  /// Returns when the records before these offsets are in both stores; throws `.deadlineExceeded` where that takes longer.
+  package func applied(_ offsets: [StreamOffset], within patience: Patience) async throws {
     var ends: [StreamPartition: Int64] = [:]
     for offset in offsets { ends[offset.partition] = max(offset.next, ends[offset.partition] ?? 0) }
     let progress = try connected().progress
@@ -63,7 +99,7 @@ package final class PushProducer: Sendable {
         return true
       }
       group.addTask {
-        try await Task.sleep(for: limit.duration)
+        try await Task.sleep(until: patience.end, clock: .continuous)
         return false
       }
       defer { group.cancelAll() }
@@ -72,9 +108,8 @@ package final class PushProducer: Sendable {
     guard isInTime else {
       throw PlatformError(
         .deadlineExceeded,
-        "the records are in their topic, but nobody has applied them within \(limit); they count when the topic is "
-          + "read. See martlet_kafka_lag_records, or push with wait=produced. Sent again they count twice, unless they "
-          + "have event ids or come with client and sequence",
+        "the records are in their topic, but nobody has applied them within \(patience.limit); they count when the "
+          + "topic is read. See `martlet status`, or push with wait=produced. Beware: \(Self.repeating)",
         context: ["records": "\(offsets.count)"])
     }
   }

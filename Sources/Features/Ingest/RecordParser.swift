@@ -28,7 +28,8 @@ package struct RecordParser {
   let maximumRows: Int
   private let fields: [Field]
   private let checks: [RowCheck]
-  private let hasEventID: Bool
+  /// Whether a record that gives no id can never be recognised, though its source says how.
+  private let requiresID: Bool
   private var zone: ZoneOffsets.Reader?
   private var builders: [ColumnBuilder]
   private var eventTimestamps: [Int64] = []
@@ -76,7 +77,9 @@ package struct RecordParser {
     }
     self.fields = fields
     checks = RowCheck.of(source)
-    hasEventID = source.eventID != nil
+    requiresID =
+      source.eventID != nil && (origin.isOnce || origin == .quarantine)
+      && source.kafka?.push != .produce
     zone = source.zone.flatMap { ZoneOffsets.of($0)?.reader() }
     builders = source.columns.map { ColumnBuilder($0, reserving: rows) }
     eventTimestamps.reserveCapacity(rows)
@@ -239,6 +242,7 @@ package struct RecordParser {
       if fault == nil, let why = headerFault(givenID) { fault = .eventIDHeader(why) }
     }
     if fault == nil { fault = firstViolation(number) }
+    if fault == nil, requiresID, eventID == nil { fault = missingID() }
     if let fault {
       for builder in builders { builder.drop() }
       quarantine(fault, scanner.slice(start..<scanner.position), number)
@@ -480,6 +484,16 @@ package struct RecordParser {
     guard let verdict else { return nil }
     tally.add(verdict, position: origin.position(of: number), isKept: verdict.fault == nil)
     return verdict.fault
+  }
+
+  /// Of a record that names no id; nil where the one that it has for that is the same whenever it comes again.
+  private func missingID() -> RowFault? {
+    if origin == .quarantine, knownID?.utf8.starts(with: "once:".utf8) != true { return nil }
+    return .eventID(
+      column: source.eventID ?? "",
+      why:
+        "is absent or null, so that the event would count again when it is sent again; give an id, or push with "
+        + "client and sequence")
   }
 
   /// Puts a record aside that was not even read.

@@ -82,6 +82,15 @@ struct RowCheck {
   }
 
   private func rangeFault(_ number: Double, shown value: String) -> RowFault {
+    if number.isNaN {
+      let limits = [check.min.map { _ in "a minimum" }, check.max.map { _ in "a maximum" }]
+        .compactMap { $0 }
+      return .outOfRange(
+        column: check.column, value: "NaN",
+        limit:
+          "not a number, which is within no limit (the column has \(limits.joined(separator: " and ")))",
+        isBelow: check.min != nil)
+    }
     if let least = check.min, !(number >= least) {
       return .outOfRange(
         column: check.column, value: value, limit: "below the minimum \(shortText(least))",

@@ -29,6 +29,7 @@ package final class StreamIngest: Sendable {
   private let firstPause: Duration
   private let log: Logger
   private let session = Mutex<StreamSession?>(nil)
+  private let failure = Mutex<String?>(nil)
   private let rebalances = (
     assigned: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "assigned")]),
     revoked: Counter(label: "martlet_kafka_rebalances_total", dimensions: [("kind", "revoked")]),
@@ -64,6 +65,32 @@ package final class StreamIngest: Sendable {
   /// Of the partitions that this process reads now.
   package var lag: [StreamLag] { session.withLock { $0 }?.stream.lag ?? [] }
 
+  /// Where this process stands with its group.
+  package enum Standing: Sendable, Equatable {
+    /// No source names a topic.
+    case idle
+    /// Waiting for the group to give partitions.
+    case joining
+    case reading(partitions: Int)
+    /// Reading failed and begins anew after a pause.
+    case failing
+  }
+
+  package var standing: Standing {
+    if let session = session.withLock({ $0 }) {
+      let count = session.partitions
+      return count == 0 ? .joining : .reading(partitions: count)
+    }
+    if topics.isEmpty { return .idle }
+    return failure.withLock { $0 } == nil ? .joining : .failing
+  }
+
+  /// Those that sources name, in the order of their names.
+  package var topics: [String] { StreamRecords(definitions.current).topics }
+
+  /// The last one since something was stored.
+  package var lastFailure: String? { failure.withLock { $0 } }
+
   /// Whether this process reads a partition now.
   package func reads(_ partition: StreamPartition) -> Bool {
     session.withLock { $0 }?.reads(partition) ?? false
@@ -96,6 +123,7 @@ package final class StreamIngest: Sendable {
   private func report(_ error: any Error, _ pause: Duration) {
     let code = (error as? PlatformError)?.code.rawValue ?? "internal"
     Counter(label: "martlet_kafka_failures_total", dimensions: [("code", code)]).increment()
+    failure.withLock { $0 = "\(error)" }
     log.error(
       "reading from Kafka stopped and begins anew in \(pause)", metadata: ["error": "\(error)"])
   }
@@ -135,7 +163,8 @@ package final class StreamIngest: Sendable {
     await stream.close()
   }
 
-  private func otherTopics(than topics: [String]) async {
+  /// Returns when sources name other topics than these, or the task is cancelled.
+  package func otherTopics(than topics: [String]) async {
     for await snapshot in definitions.changes() where StreamRecords(snapshot).topics != topics {
       return
     }
@@ -155,7 +184,10 @@ package final class StreamIngest: Sendable {
             try await underWay.next()
             count -= 1
           }
-          underWay.addTask { try await session.settle(delivery) }
+          underWay.addTask {
+            try await session.settle(delivery)
+            self.failure.withLock { $0 = nil }
+          }
           count += 1
         case .revoked(let partitions, let isLost):
           (isLost ? rebalances.lost : rebalances.revoked).increment()

@@ -51,6 +51,8 @@ final class StreamSession: Sendable {
 
   var hasStored: Bool { state.withLock { $0.hasStored } }
 
+  var partitions: Int { state.withLock { $0.positions.partitions.count } }
+
   /// Why a store ended it, nil where none did.
   var failure: (any Error)? { state.withLock { $0.failure } }
 

@@ -147,6 +147,8 @@ package enum RecordOrigin: Sendable, Equatable {
     }
   }
 
+  var isOnce: Bool { if case .once = self { true } else { false } }
+
   func position(of number: Int64) -> String {
     switch self {
     case .push(let client): "push \(client) sequence \(number)"

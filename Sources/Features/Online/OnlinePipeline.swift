@@ -71,15 +71,12 @@ extension Column {
 }
 
 extension [OnlineWrite] {
-  /// By view, microseconds.
-  var newestEvents: [String: Int64] {
-    var newest: [String: Int64] = [:]
-    for write in self {
-      if let last = write.eventTimestamps.max() {
-        newest[write.view] = Swift.max(newest[write.view] ?? last, last)
-      }
+  /// Notes the times of the events of each view.
+  func note(in times: inout [String: EventTimes], now: Timestamp) {
+    for write in self where !write.eventTimestamps.isEmpty {
+      times[write.view, default: EventTimes()].merge(
+        EventTimes(write.eventTimestamps, now: now.microseconds))
     }
-    return newest
   }
 }
 

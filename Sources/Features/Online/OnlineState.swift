@@ -14,10 +14,10 @@ package final class OnlineState: StoredEventApplier {
     var applied: [String: Int64] = [:]
     /// By source, up to where the states came from the warehouse: a commit that was waiting meanwhile brings those again.
     var replayed: [String: Int64] = [:]
-    /// By source, microseconds.
-    var newestEvent: [String: Int64] = [:]
+    /// By source.
+    var times: [String: EventTimes] = [:]
     /// The same by stored view, of the events that have a key of it.
-    var newestOfView: [String: Int64] = [:]
+    var timesOfView: [String: EventTimes] = [:]
     var isRestored = false
     /// The views have been read by nobody yet, though somebody may ask.
     var isHidden = false
@@ -30,18 +30,17 @@ package final class OnlineState: StoredEventApplier {
     /// What the last snapshot contained.
     var saved: (position: [String: Int64], views: [String])?
 
-    mutating func note(_ newest: [String: Int64]) {
-      newestOfView.merge(newest) { max($0, $1) }
+    mutating func note(_ times: [String: EventTimes]) {
+      for (view, more) in times { timesOfView[view, default: EventTimes()].merge(more) }
     }
 
     /// Notes that a batch is in the states.
-    mutating func note(_ batch: EventBatch) {
+    mutating func note(_ batch: EventBatch, _ now: Timestamp) {
       if let last = batch.sequences.max() {
         applied[batch.source] = max(applied[batch.source] ?? last, last)
       }
-      if let newest = batch.eventTimestamps.max() {
-        newestEvent[batch.source] = max(newestEvent[batch.source] ?? newest, newest)
-      }
+      times[batch.source, default: EventTimes()].merge(
+        EventTimes(batch.eventTimestamps, now: now.microseconds))
     }
   }
 
@@ -86,9 +85,9 @@ package final class OnlineState: StoredEventApplier {
   /// The last sequence of a source that is in the states; exact inside `gate`.
   func applied(_ source: String) -> Int64? { state.withLock { $0.applied[source] } }
 
-  /// By source, the newest event that is in the online state.
-  package var newestEvents: [String: Timestamp] {
-    state.withLock { $0.newestEvent }.mapValues(Timestamp.init(microseconds:))
+  /// By source, how new the events are that are in the online state.
+  package func freshness(at now: Timestamp) -> [String: Freshness] {
+    state.withLock { $0.times }.mapValues { Freshness($0, at: now) }
   }
 
   /// By view that was built while this process ran, since when its definition has been read.
@@ -97,11 +96,11 @@ package final class OnlineState: StoredEventApplier {
     return visible.current.layouts.compactMapValues { times[$0.storageName] }
   }
 
-  /// By view, the newest event that is in its states.
-  package var newestEventsOfViews: [String: Timestamp] {
-    let (layouts, newest) = (visible.current.layouts, state.withLock { $0.newestOfView })
+  /// By view, how new the events are that are in its states.
+  package func freshnessOfViews(at now: Timestamp) -> [String: Freshness] {
+    let (layouts, times) = (visible.current.layouts, state.withLock { $0.timesOfView })
     return layouts.compactMapValues { layout in
-      newest[layout.storageName].map(Timestamp.init(microseconds:))
+      times[layout.storageName].map { Freshness($0, at: now) }
     }
   }
 
@@ -120,21 +119,23 @@ package final class OnlineState: StoredEventApplier {
   private func merge(_ batches: [EventBatch]) async throws {
     let (layouts, replayed) = try current()
     let fresh = batches.compactMap { $0.rows(after: replayed[$0.source] ?? .min) }
-    var newest: [String: Int64] = [:]
+    var times: [String: EventTimes] = [:]
+    let now = clock.now
     if let store = store as? any PositionedOnlineStore {
       for batch in fresh {
         let writes = OnlinePipeline.writes(for: batch, layouts: layouts)
         try await store.apply(writes, now: clock.now, stream: batch.source)
-        newest.merge(writes.newestEvents) { max($0, $1) }
+        writes.note(in: &times, now: now)
       }
     } else {
       let writes = fresh.flatMap { OnlinePipeline.writes(for: $0, layouts: layouts) }
       try await store.apply(writes, now: clock.now)
-      newest = writes.newestEvents
+      writes.note(in: &times, now: now)
     }
+    let noted = times
     state.withLock { state in
-      for batch in batches { state.note(batch) }
-      state.note(newest)
+      for batch in batches { state.note(batch, now) }
+      state.note(noted)
     }
     unsavedEvents.publish(unsavedEvents.current + batches.reduce(0) { $0 + $1.count })
   }
@@ -151,12 +152,14 @@ package final class OnlineState: StoredEventApplier {
             .map { WarehouseReplay.Target(layout: $0, after: after) },
           through: sequences.upperBound, now: clock.now)
       }
-      let newest = try await replay.end(of: source)?.newestEvent
-      let ofViews = try await replay.newest(
-        in: source, of: layouts, from: sequences.lowerBound, through: sequences.upperBound)
+      let now = clock.now
+      let times = try await replay.end(of: source, now: now)?.times
+      let ofViews = try await replay.times(
+        in: source, of: layouts, from: sequences.lowerBound, through: sequences.upperBound, now: now
+      )
       state.withLock { state in
         state.applied[source] = max(state.applied[source] ?? .min, sequences.upperBound)
-        if let newest { state.newestEvent[source] = newest }
+        if let times { state.times[source] = times }
         state.note(ofViews)
       }
       unsavedEvents.publish(unsavedEvents.current + sequences.count)
@@ -252,7 +255,7 @@ package final class OnlineState: StoredEventApplier {
   private func restore(
     _ source: SourceDefinition, views: [ViewLayout], positions: [String: Int64]
   ) async throws {
-    let end = try await replay.end(of: source.name)
+    let end = try await replay.end(of: source.name, now: clock.now)
     var targets: [WarehouseReplay.Target] = []
     for view in views {
       var after = positions[view.view] ?? .min
@@ -288,17 +291,17 @@ package final class OnlineState: StoredEventApplier {
 
   private func fill(
     _ source: SourceDefinition, _ targets: [WarehouseReplay.Target],
-    through end: (sequence: Int64, newestEvent: Int64)?
+    through end: (sequence: Int64, times: EventTimes)?
   ) async throws {
-    let last = end?.sequence ?? .min
-    try await replay.run(source, targets: targets, through: last, now: clock.now)
-    let newest = try await replay.newest(
-      in: source.name, of: targets.map(\.layout), from: .min, through: last)
+    let (last, now) = (end?.sequence ?? .min, clock.now)
+    try await replay.run(source, targets: targets, through: last, now: now)
+    let times = try await replay.times(
+      in: source.name, of: targets.map(\.layout), from: .min, through: last, now: now)
     state.withLock { state in
-      state.note(newest)
+      state.note(times)
       state.applied[source.name] = last
       state.replayed[source.name] = last
-      if let end { state.newestEvent[source.name] = end.newestEvent }
+      if let end { state.times[source.name] = end.times }
     }
   }
 
@@ -447,11 +450,13 @@ package final class OnlineState: StoredEventApplier {
     }
     if let known {
       // Events that are committed and wait to be applied go to every view when their turn comes.
-      try await replay.run(source, targets: targets, through: known, now: clock.now)
-      let newest = try await replay.newest(in: source.name, of: added, from: .min, through: known)
-      state.withLock { $0.note(newest) }
+      let now = clock.now
+      try await replay.run(source, targets: targets, through: known, now: now)
+      let times = try await replay.times(
+        in: source.name, of: added, from: .min, through: known, now: now)
+      state.withLock { $0.note(times) }
     } else {
-      try await fill(source, targets, through: replay.end(of: source.name))
+      try await fill(source, targets, through: replay.end(of: source.name, now: clock.now))
     }
   }
 

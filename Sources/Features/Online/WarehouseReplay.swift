@@ -16,49 +16,90 @@ struct WarehouseReplay: Sendable {
   let warehouse: any Warehouse
   let store: any OnlineStore
 
-  /// The greatest sequence that a source ever had and its newest event (microseconds); nil for a source without events.
-  func end(of source: String) async throws -> (sequence: Int64, newestEvent: Int64)? {
-    let found = Mutex<(sequence: Int64, newestEvent: Int64)?>(nil)
+  /// The greatest sequence that a source ever had and how new its events are; nil for a source without events.
+  func end(
+    of source: String, now: Timestamp
+  ) async throws -> (sequence: Int64, times: EventTimes)? {
+    let found = Mutex<(sequence: Int64, times: EventTimes)?>(nil)
     try await warehouse.stream(
       """
-      SELECT max(s) AS s, max(t) AS t FROM (
+      SELECT max(s) AS s, max(t) FILTER (WHERE t <= ?) AS p, max(t) AS t FROM (
         SELECT max(sequence) AS s, max(event_timestamp) AS t FROM \(table(source)) UNION ALL
+        SELECT 0, max(event_timestamp) FROM \(table(source)) WHERE event_timestamp <= ? UNION ALL
         SELECT max(last_sequence), max(newest_event) FROM source_marks WHERE source = ?)
-      """, [.string(source)]
+      """, [.timestamp(now), .timestamp(now), .string(source)]
     ) { batch in
       guard batch.count > 0, case .int64(let sequence) = batch.columns[0][0],
-        case .timestamp(let newest) = batch.columns[1][0]
+        case .timestamp = batch.columns[2][0]
       else { return }
-      found.withLock { $0 = (sequence, newest.microseconds) }
+      let times = [batch.columns[1][0], batch.columns[2][0]].compactMap(\.microseconds)
+      found.withLock { $0 = (sequence, EventTimes(times, now: now.microseconds)) }
     }
-    return found.withLock { $0 }
+    guard var end = found.withLock({ $0 }) else { return nil }
+    try await addAhead(to: &end.times, in: source, where: "true", [], now)
+    return end
   }
 
-  /// By layout, the newest event (microseconds) of a range that has a key of it.
-  func newest(
-    in source: String, of layouts: [ViewLayout], from first: Int64, through last: Int64
-  ) async throws -> [String: Int64] {
+  /// By layout, how new the events of a range are that have a key of it.
+  func times(
+    in source: String, of layouts: [ViewLayout], from first: Int64, through last: Int64,
+    now: Timestamp
+  ) async throws -> [String: EventTimes] {
     let layouts = layouts.filter { $0.source == source }
     if layouts.isEmpty || first > last { return [:] }
     let columns = layouts.enumerated().map { index, layout in
-      // Every event has the key of a view that has no key columns.
-      let keys = ["true"] + layout.keyColumns.map { "\(EventTable.quoted($0)) IS NOT NULL" }
-      return "max(event_timestamp) FILTER (WHERE \(keys.joined(separator: " AND "))) AS n\(index)"
+      let filter = "max(event_timestamp) FILTER (WHERE \(Self.hasKey(layout))"
+      return "\(filter) AND event_timestamp <= ?) AS p\(index), \(filter)) AS n\(index)"
     }
-    let found = Mutex<[String: Int64]>([:])
+    let found = Mutex<[String: EventTimes]>([:])
     try await warehouse.stream(
       """
       SELECT \(columns.joined(separator: ", ")) FROM \(table(source)) \
       WHERE sequence >= ? AND sequence <= ?
-      """, [.int64(first), .int64(last)]
+      """, layouts.map { _ in .timestamp(now) } + [.int64(first), .int64(last)]
     ) { batch in
       guard batch.count > 0 else { return }
       for (index, layout) in layouts.enumerated() {
-        guard case .timestamp(let newest) = batch.columns[index][0] else { continue }
-        found.withLock { $0[layout.view] = newest.microseconds }
+        let times = batch.columns[(2 * index)...(2 * index + 1)].compactMap { $0[0].microseconds }
+        guard !times.isEmpty else { continue }
+        found.withLock { $0[layout.view] = EventTimes(times, now: now.microseconds) }
       }
     }
-    return found.withLock { $0 }
+    var times = found.withLock { $0 }
+    for layout in layouts {
+      guard var one = times[layout.view] else { continue }
+      try await addAhead(
+        to: &one, in: source, where: "\(Self.hasKey(layout)) AND sequence >= ? AND sequence <= ?",
+        [.int64(first), .int64(last)], now)
+      times[layout.view] = one
+    }
+    return times
+  }
+
+  /// Every event has the key of a view that has no key columns.
+  private static func hasKey(_ layout: ViewLayout) -> String {
+    (["true"] + layout.keyColumns.map { "\(EventTable.quoted($0)) IS NOT NULL" })
+      .joined(separator: " AND ")
+  }
+
+  /// Adds the events that are dated ahead, where `times` says that there are any.
+  private func addAhead(
+    to times: inout EventTimes, in source: String, where condition: String, _ parameters: [Value],
+    _ now: Timestamp
+  ) async throws {
+    guard let last = times.last, last > now.microseconds else { return }
+    let found = Mutex<[Int64]>([])
+    try await warehouse.stream(
+      """
+      SELECT min(event_timestamp) AS t FROM \(table(source)) \
+      WHERE event_timestamp > ? AND \(condition) \
+      GROUP BY epoch_us(event_timestamp) // 60000000 ORDER BY t LIMIT \(Limits.futureMinutes)
+      """, [.timestamp(now)] + parameters
+    ) { batch in
+      let some = (0..<batch.count).compactMap { batch.columns[0][$0].microseconds }
+      found.withLock { $0 += some }
+    }
+    times.merge(EventTimes(found.withLock { $0 }, now: now.microseconds))
   }
 
   /// Applies the events of each target's missing range, up to and including `last`; a store that keeps positions notes it.
@@ -212,5 +253,11 @@ extension ViewLayout {
     return (
       keys.isEmpty ? "false" : "(\(columns)) IN (\(rows))", keys.flatMap { $0.parts.map(\.value) }
     )
+  }
+}
+
+extension Value {
+  fileprivate var microseconds: Int64? {
+    if case .timestamp(let time) = self { time.microseconds } else { nil }
   }
 }

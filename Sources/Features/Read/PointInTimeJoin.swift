@@ -72,11 +72,18 @@ package struct PointInTimeJoin: Sendable {
     }
     return TrainingSet(
       columns: ColumnBatch(
-        columns: spine.columns + features.compactMap { found.columns[$0] }, count: spine.count),
+        columns: spine.columns + Self.once(features).compactMap { found.columns[$0] },
+        count: spine.count),
       statuses: withStatuses ? found.statuses : nil,
       report: TrainingSet.Report(
         rows: spine.count, nullKeyOrTime: columns.incompleteRows(indexes.values),
         eventsRead: found.eventsRead))
+  }
+
+  /// A table has one column for a feature, however often it is asked for.
+  private static func once(_ features: [FeatureName]) -> [FeatureName] {
+    var seen = Set<FeatureName>()
+    return features.filter { seen.insert($0).inserted }
   }
 
   /// Streams one source past all the views that read it.

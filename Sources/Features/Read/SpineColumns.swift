@@ -23,10 +23,11 @@ struct SpineColumns {
     guard seen.count == names.count else {
       throw PlatformError(.invalidArgument, "the spine has two columns of one name; rename one")
     }
-    for feature in features where !seen.insert(feature.description).inserted {
+    for feature in Set(features) where !seen.insert(feature.description).inserted {
       throw PlatformError(
         .invalidArgument,
-        "'\(feature)' is asked for twice, or the spine has a column of that name; leave one out")
+        "the spine has a column '\(feature)', as the feature is called; rename it, or leave one out"
+      )
     }
     for (row, one) in times.enumerated() where time.isPresent(row) && abs(one) > 1 << 61 {
       throw PlatformError(

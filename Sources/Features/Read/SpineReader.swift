@@ -36,15 +36,16 @@ package struct SpineReader: Sendable {
     do {
       switch format {
       case .csv:
+        let text = "read_csv(\(path.sqlLiteral), all_varchar = true, header = true)"
         return try typed(
-          try await readText(path, name), name, localTimes: [], isText: true, time, features,
-          snapshot, zone)
+          try await joined(try await readText(path, name), of: text), name, localTimes: [],
+          isText: true, time, features, snapshot, zone)
       case .parquet:
         let table = "read_parquet(\(path.sqlLiteral))"
         let localTimes = try await localTimes(in: table)
         return try typed(
-          try await readTable(table, name), name, localTimes: localTimes, isText: false, time,
-          features, snapshot, zone)
+          try await joined(try await readTable(table, name), of: table), name,
+          localTimes: localTimes, isText: false, time, features, snapshot, zone)
       case .jsonl:
         throw PlatformError(
           .invalidArgument, "a spine is a Parquet or CSV file, \(name) is JSON lines; convert it")
@@ -65,7 +66,8 @@ package struct SpineReader: Sendable {
     do {
       try await warehouse.stream(sql, []) { try batches.append(copy $0) }
       return try typed(
-        batches.all, name, localTimes: [], isText: false, time, features, snapshot, nil)
+        try await joined(batches.all, of: "(\(Self.single(sql))\n)"), name, localTimes: [],
+        isText: false, time, features, snapshot, nil)
     } catch let error as PlatformError {
       throw error.calling("", name)
     }
@@ -93,13 +95,34 @@ package struct SpineReader: Sendable {
     return batches.all
   }
 
+  /// A query without the semicolon at its end.
+  private static func single(_ sql: String) -> String {
+    var sql = Substring(sql)
+    while let last = sql.last, last == ";" || last.isWhitespace { sql.removeLast() }
+    return String(sql)
+  }
+
+  /// All rows; of a spine without any, its columns.
+  private func joined(
+    _ batches: [ColumnBatch], of relation: String
+  ) async throws -> ColumnBatch {
+    if let all = ColumnBatch(joining: batches), all.count > 0 { return all }
+    let columns = Mutex<[Column]>([])
+    // One row of nulls has the types of the columns.
+    try await warehouse.stream(
+      "SELECT s.* FROM (SELECT 1) LEFT JOIN \(relation) AS s ON true LIMIT 1", []
+    ) { batch in
+      let empty = batch.columns.map { $0.gather([]) }
+      columns.withLock { $0 = empty }
+    }
+    return ColumnBatch(columns: columns.withLock { $0 }, count: 0)
+  }
+
   private func typed(
-    _ batches: [ColumnBatch], _ name: String, localTimes: Set<String>, isText: Bool, _ time: String,
+    _ batch: ColumnBatch, _ name: String, localTimes: Set<String>, isText: Bool, _ time: String,
     _ features: [FeatureName], _ snapshot: Snapshot, _ zone: String?
   ) throws -> ColumnBatch {
-    guard var spine = ColumnBatch(joining: batches), spine.count > 0 else {
-      throw PlatformError(.invalidArgument, "\(name) has no rows; give it at least one")
-    }
+    var spine = batch
     guard let index = spine.columns.firstIndex(where: { $0.name == time }) else {
       // Whoever joins it says so, with the nearest name.
       return spine

@@ -9,6 +9,11 @@ package struct WorkerTransform: BatchTransform {
   private static let batchRows = 10_000
   /// Fewer are not worth a way to another worker.
   private static let leastRows = 1_000
+  /// A part that ends its workers is cut into so many, again and again, until the records that do it are alone.
+  private static let cuts = 16
+  /// After so many ends of one part the function is at fault, not a record: some records may end workers, but not the first
+  /// ones that are tried, and not all.
+  private static let mostEnds = (first: 20, all: 200)
   /// How often a batch is begun again because the code was edited while it ran.
   private static let attempts = 3
 
@@ -86,15 +91,8 @@ package struct WorkerTransform: BatchTransform {
   ) async throws -> TransformOutcome {
     let share = (batch.count + width - 1) / width
     let size = min(Self.batchRows, max(Self.leastRows, share))
-    var made = TransformOutcome(rows: ColumnBatch(columns: []), errors: [:], tracebacks: [:])
-    let isolation = TransformIsolation(function) { [pool, say] rows, timeout in
-      let task = self.task(rows, function, code, in: directory, explain: explain)
-      let result = try await pool.run(.transform(task), timeout: timeout, say: say)
-      guard case .transformed(let part) = result.payload else { throw Self.foreign() }
-      return part
-    }
     var from = 0
-    var done = 0
+    var pieces: [Piece] = []
     try await inOrder(
       width: width * 2,
       take: { () -> ColumnBatch? in
@@ -103,19 +101,76 @@ package struct WorkerTransform: BatchTransform {
         defer { from = to }
         return to - from == batch.count ? batch : batch.gather(Array(from..<to))
       },
-      work: { [timeout] rows in
-        (try await isolation.run(rows, timeout: timeout), rows.count)
-      },
-      deliver: { (part: TransformOutcome, count: Int) in
-        for (row, error) in part.errors { made.errors[done + row] = error }
-        try Self.add(part.rows, count, to: &made.rows, after: done, of: function)
-        done += count
-      })
+      work: { rows in
+        var tries = Tries()
+        return try await self.pieces(of: rows, &tries) { rows in
+          let task = self.task(rows, function, code, in: directory, explain: explain)
+          let result = try await self.pool.run(
+            .transform(task), timeout: self.timeout, say: self.say)
+          guard case .transformed(let part) = result.payload else { throw Self.foreign() }
+          return part
+        }
+      }, deliver: { (done: [Piece]) in pieces += done })
+    return try Self.joined(pieces, of: function)
+  }
+
+  /// Rows that were worked on together.
+  private struct Piece: Sendable {
+    var count: Int
+    /// Nil for a record that ends the worker that works on it.
+    var outcome: TransformOutcome?
+    var fault = ""
+  }
+
+  private struct Tries {
+    var ends = 0
+    var hasSucceeded = false
+    var areOver: Bool { ends >= (hasSucceeded ? mostEnds.all : mostEnds.first) }
+  }
+
+  /// Works on rows, and where that ends the workers twice, on smaller and smaller parts of them: the records that do it are
+  /// left, all others are transformed.
+  private func pieces(
+    of rows: ColumnBatch, _ tries: inout Tries,
+    _ run: @Sendable (ColumnBatch) async throws -> TransformOutcome
+  ) async throws -> [Piece] {
+    do {
+      let outcome = try await run(rows)
+      tries.hasSucceeded = true
+      return [Piece(count: rows.count, outcome: outcome)]
+    } catch let error as PlatformError where WorkItem.isBlamed(for: error) {
+      tries.ends += 1
+      if tries.areOver { throw error }
+      if rows.count == 1 { return [Piece(count: 1, fault: error.message)] }
+    }
+    var all: [Piece] = []
+    let size = (rows.count + Self.cuts - 1) / Self.cuts
+    for start in stride(from: 0, to: rows.count, by: size) {
+      let part = rows.gather(Array(start..<min(start + size, rows.count)))
+      all += try await pieces(of: part, &tries, run)
+    }
+    return all
+  }
+
+  private static func joined(
+    _ pieces: [Piece], of function: CodeReference
+  ) throws -> TransformOutcome {
+    var made = TransformOutcome(rows: ColumnBatch(columns: []), errors: [:], tracebacks: [:])
+    var done = 0
+    for piece in pieces {
+      for (row, error) in piece.outcome?.errors ?? [0: piece.fault] {
+        made.errors[done + row] = error
+      }
+      try add(
+        piece.outcome?.rows ?? ColumnBatch(columns: []), piece.count, to: &made.rows, after: done,
+        of: function)
+      done += piece.count
+    }
     return made
   }
 
   /// Puts the columns of a part behind those of the parts before it. A part for whose every row the function raised has none.
-  static func add(
+  private static func add(
     _ part: ColumnBatch, _ count: Int, to made: inout ColumnBatch, after done: Int,
     of function: CodeReference
   ) throws {

@@ -8,6 +8,7 @@ import Logging
 struct KafkaEnds {
   var stream: StreamIngest
   var pushProducer: PushProducer
+  var watch: KafkaWatch
 }
 
 extension Configuration.Kafka {
@@ -28,9 +29,19 @@ extension Configuration.Kafka {
       ingestor: ingestor, definitions: online.visible, group: progress,
       ledger: store as? any StreamLedger, ranges: KafkaRanges(kafka), warehouse: warehouse,
       log: log
-    ) { topics in try KafkaEventStream(kafka, topics: topics) }
+    ) { topics in
+      log.info(
+        "joining the Kafka group",
+        metadata: [
+          "group": "\(kafka.groupID)", "topics": "\(topics)", "brokers": "\(kafka.brokers)",
+        ])
+      return try KafkaEventStream(kafka, topics: topics)
+    }
     let pushProducer = PushProducer(stream: stream) { (try KafkaEventProducer(kafka), progress) }
-    return KafkaEnds(stream: stream, pushProducer: pushProducer)
+    let watch = KafkaWatch(
+      cluster: KafkaGroupProgress(kafka), stream: stream, brokers: kafka.brokers,
+      group: kafka.groupID, log: log)
+    return KafkaEnds(stream: stream, pushProducer: pushProducer, watch: watch)
   }
 
   /// How records are read; nil where no brokers are set.

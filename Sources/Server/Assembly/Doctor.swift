@@ -44,7 +44,7 @@ package enum Doctor {
       port("server.http_port", configuration.server.httpPort, isOurs: running != nil),
       port("server.grpc_port", configuration.server.grpcPort, isOurs: running != nil),
     ]
-    return findings.compactMap { $0 }
+    return findings.compactMap { $0 } + (await kafka(configuration))
   }
 
   private static func platform(_ running: RunningPlatform?) -> Finding {

@@ -22,7 +22,7 @@ struct VerificationCall: Sendable {
   /// The share of differing values that is borne.
   var threshold: Double
 
-  /// - Parameters: as the caller wrote them; nil, 0 and empty texts take the default.
+  /// - Parameters: as the caller wrote them; nil and empty texts take the default.
   init(
     isLive: Bool, model: String?, window: String?, views: [String], vectors: Int64?,
     threshold: Double?
@@ -45,7 +45,7 @@ struct VerificationCall: Sendable {
       }
       sample = .logged(model: model.flatMap { $0.isEmpty ? nil : $0 }, window: span)
     }
-    let wanted = vectors.flatMap { $0 == 0 ? nil : $0 } ?? 1_000
+    let wanted = vectors ?? 1_000
     guard (1...Self.maximumVectors).contains(wanted) else {
       throw PlatformError(
         .invalidArgument,
@@ -70,7 +70,8 @@ struct VerificationOutcome: Sendable {
   var ofFormerDefinitions = 0
   var threshold = 0.0
 
-  var isPassed: Bool { report.mismatchShare <= threshold }
+  /// Nothing that was compared proves nothing.
+  var isPassed: Bool { report.comparedValues > 0 && report.mismatchShare <= threshold }
 }
 
 /// Samples served feature vectors, from the prediction log or by asking now, and checks their parity with the warehouse.
@@ -195,6 +196,8 @@ struct FeatureVerification {
   }
 
   private func keys(of layout: ViewLayout, _ count: Int) async throws -> [RequestRow] {
+    // A view of everything has one key, which names nothing.
+    if layout.keyColumns.isEmpty { return [[:]] }
     let columns = layout.keyColumns.map(EventTable.quoted)
     let gathered = Mutex<[RequestRow]>([])
     try await services.warehouse.stream(

@@ -94,7 +94,7 @@ package struct Platform: Sendable {
       monitor: monitor, jobs: jobs,
       datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
-      stream: kafka?.stream, pushProducer: kafka?.pushProducer)
+      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch)
   }
 
   /// Everything that runs, in the order of starting.
@@ -116,6 +116,7 @@ package struct Platform: Sendable {
         }
       },
       Loop("kafka") { [services] in await services.stream?.run() },
+      Loop("watching Kafka") { [services] in await services.kafkaWatch?.run() },
       Loop("pushes to Kafka") { [services] in await services.pushProducer?.run() },
       Loop("upkeep") { [services, configuration, log] in
         await Self.keepUp(services, every: configuration.retention.interval, log)

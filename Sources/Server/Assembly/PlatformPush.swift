@@ -38,13 +38,19 @@ extension PlatformServices {
   /// Of a source whose pushes are produced: once they are in the topic, and applied unless `wait` says otherwise. Records that
   /// will not pass are told of all the same.
   func push(_ call: PushCall, within limit: Span? = nil) async throws -> PushReceipt {
-    let (receipt, offsets) = try await take(call)
-    try await applied(offsets, within: limit)
+    let patience = patience(limit)
+    let (receipt, offsets) = try await take(call, within: patience)
+    try await applied(offsets, within: patience)
     return receipt
   }
 
+  /// How long a caller waits for brokers and for records to be applied, from now on.
+  func patience(_ limit: Span?) -> Patience { Patience(limit ?? configuration.kafka.waitTimeout) }
+
   /// As `push`, but without waiting for records to be applied that went to a topic: their ends are returned.
-  func take(_ call: PushCall) async throws -> (PushReceipt, awaited: [StreamOffset]) {
+  func take(
+    _ call: PushCall, within patience: Patience
+  ) async throws -> (PushReceipt, awaited: [StreamOffset]) {
     let (origin, first) = try Self.origin(call.client, call.sequence)
     let source = try source(call.source)
     let wait = try call.pushWait()
@@ -56,7 +62,8 @@ extension PlatformServices {
     }
     let rows = parser.finishRows()
     if let kafka = source.kafka, kafka.push == .produce {
-      let offsets = try await produce(call, rows, to: kafka.topic, first: first)
+      let offsets = try await produce(
+        call, rows, to: kafka.topic, first: first, within: patience)
       var receipt = PushReceipt(
         accepted: rows.count, duplicates: 0, quarantined: rows.quarantined.count,
         unknownFields: rows.unknownFields, reasons: rows.quarantined.prefix(100).map(\.reason),
@@ -81,7 +88,8 @@ extension PlatformServices {
   }
 
   private func produce(
-    _ call: PushCall, _ rows: ValidatedRows, to topic: String, first: Int64
+    _ call: PushCall, _ rows: ValidatedRows, to topic: String, first: Int64,
+    within patience: Patience
   ) async throws -> [StreamOffset] {
     guard let pushProducer else {
       throw PlatformError(
@@ -93,13 +101,13 @@ extension PlatformServices {
     return try await pushProducer.produce(
       call.records, isLines: call.isLines, of: rows.source, topic: topic,
       in: online.visible.current.project, client: call.sequence == nil ? nil : call.client,
-      first: first)
+      first: first, overload: call.overload, within: patience)
   }
 
   /// Waits until records that went to a topic are readable.
-  func applied(_ offsets: [StreamOffset], within limit: Span? = nil) async throws {
+  func applied(_ offsets: [StreamOffset], within patience: Patience) async throws {
     guard !offsets.isEmpty, let pushProducer else { return }
-    try await pushProducer.applied(offsets, within: limit ?? configuration.kafka.waitTimeout)
+    try await pushProducer.applied(offsets, within: patience)
   }
 
   /// Who sent records, and the number of their first.
@@ -107,6 +115,12 @@ extension PlatformServices {
     _ client: String?, _ sequence: UInt64?
   ) throws -> (RecordOrigin, first: Int64) {
     guard let client, let sequence else {
+      guard client == nil, sequence == nil else {
+        throw PlatformError(
+          .invalidArgument,
+          "'client' and 'sequence' belong together: a repeated push is known by both. Send the \(client == nil ? "name of the client" : "number of the first record") as well, or neither"
+        )
+      }
       return (.once(token: UUID().uuidString.lowercased()), 1)
     }
     guard client.utf8.count <= Limits.clientIDCharacters else {

@@ -107,6 +107,8 @@ package struct PlatformServices: Sendable {
   let stream: StreamIngest?
   /// Takes pushes that go through a topic; nil where no brokers are set.
   let pushProducer: PushProducer?
+  /// Looks at the brokers; nil where none are set.
+  let kafkaWatch: KafkaWatch?
 
   // MARK: Definitions
 
@@ -279,22 +281,20 @@ package struct PlatformServices: Sendable {
     }
     recordQuarantine()
     let now = clock.now
-    for (source, newest) in online.newestEvents {
+    for (source, fresh) in online.freshness(at: now) {
+      let labels = [("source", source)]
+      if let newest = fresh.newest {
+        metrics.setGauge("martlet_freshness_seconds", labels, to: (now - newest).inSeconds)
+      }
       metrics.setGauge(
-        "martlet_freshness_seconds", [("source", source)], to: (now - newest).inSeconds)
+        "martlet_future_seconds", labels, to: fresh.furthestAhead.map { ($0 - now).inSeconds } ?? 0)
     }
-    for (view, newest) in online.newestEventsOfViews {
+    for (view, fresh) in online.freshnessOfViews(at: now) {
+      guard let newest = fresh.newest else { continue }
       metrics.setGauge(
         "martlet_view_freshness_seconds", [("view", view)], to: (now - newest).inSeconds)
     }
-    // Others may read by now what was read here.
-    metrics.clearGauges("martlet_kafka_lag_records")
-    for lag in stream?.lag ?? [] {
-      metrics.setGauge(
-        "martlet_kafka_lag_records",
-        [("topic", lag.partition.topic), ("partition", "\(lag.partition.partition)")],
-        to: Double(lag.records))
-    }
+    kafkaWatch?.record(in: metrics)
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
     metrics.setGauge("martlet_online_store_away", [], to: ingestor.isBehind ? 1 : 0)
@@ -320,6 +320,7 @@ package struct PlatformServices: Sendable {
             ]))
         }),
       "freshness": .array(try freshness().map { $0.json(at: now) }),
+      "kafka": kafkaWatch?.json ?? .null,
       "entity_keys": .object(keys.sorted { $0.key < $1.key }.map { .init($0, .int(Int64($1))) }),
       "serving": .object(
         served.current.sorted { $0.key < $1.key }.map { .init($0.key, .int($0.value.version)) }),

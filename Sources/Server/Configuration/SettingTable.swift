@@ -92,7 +92,7 @@ extension Setting {
       "How long the first record of a batch waits for others."),
     .span(
       "kafka.wait_timeout", \.kafka.waitTimeout,
-      "How long a push that is produced to a topic waits until it is applied; a caller may say otherwise (timeout_ms)."
+      "How long a push that is produced to a topic waits for the brokers and until it is applied; a caller may say otherwise (timeout_ms)."
     ),
     .optionalText(
       "kafka.properties_file", \.kafka.propertiesFile,

@@ -18,17 +18,17 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
     var awaited: [StreamPartition: Int64] = [:]
     var limit: Span?
     for try await message in request {
+      if message.timeoutMs > 0 {
+        limit = .milliseconds(Int64(min(message.timeoutMs, UInt64(Int32.max))))
+      }
       let (receipt, offsets) = try await services.take(
         PushCall(
           source: message.source, records: [UInt8](message.records),
           client: message.clientID.isEmpty ? nil : message.clientID,
           sequence: message.sequence == 0 ? nil : message.sequence, overload: .wait,
-          wait: message.wait))
+          wait: message.wait), within: services.patience(limit))
       for offset in offsets {
         awaited[offset.partition] = max(offset.next, awaited[offset.partition] ?? 0)
-      }
-      if message.timeoutMs > 0 {
-        limit = .milliseconds(Int64(min(message.timeoutMs, UInt64(Int32.max))))
       }
       response.produced += UInt64(receipt.produced)
       response.accepted += UInt64(receipt.accepted)
@@ -41,7 +41,8 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       response.reasons += receipt.reasons.prefix(100 - min(100, response.reasons.count))
     }
     try await services.applied(
-      awaited.map { StreamOffset(partition: $0.key, next: $0.value) }, within: limit)
+      awaited.map { StreamOffset(partition: $0.key, next: $0.value) },
+      within: services.patience(limit))
     return response
   }
 
@@ -109,6 +110,7 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       wire.source = view.source
       if let newest = view.newest { wire.newestEvent = newest.wire }
       wire.ageSeconds = view.age(at: now)?.inSeconds ?? 0
+      if let ahead = view.furthestAhead { wire.newestFutureEvent = ahead.wire }
       return wire
     }
     return response

@@ -10,7 +10,7 @@ extension FeatureStoreService {
     let outcome = try await FeatureVerification(services: services).run(
       VerificationCall(
         isLive: request.live, model: request.model, window: request.window, views: request.views,
-        vectors: Int64(request.sample), threshold: request.threshold))
+        vectors: request.sample == 0 ? nil : Int64(request.sample), threshold: request.threshold))
     var response = Martlet_V1_VerifyFeaturesResponse()
     response.passed = outcome.isPassed
     response.vectors = UInt64(outcome.report.vectors)

@@ -58,7 +58,7 @@ enum APISchemas {
     Error {error: {code: string, message: string, retryable: bool, retry_after_seconds?: number}}
     Reason {reason: string, count: int}
     Plan {changes: {action: string, kind: string, name: string, fields: {field: string, old?: string, new?: string}[], backfill?: string}[], breakages: {subject: string, breaks?: string, message: string}[], notes: string[]}
-    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
+    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
     Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?}
     PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, produced: int, reasons: string[], warnings: Reason[]}
     FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
@@ -68,7 +68,7 @@ enum APISchemas {
     ErasureReceipt {id: string, entity?: string, digest: string, erased_at: time, state: string, removed: int{}, rebuilt_keys: int}
     Feature {name: string, type: string, entity: string, source: string, key: string{}, what: string}
     FeatureSet {name: string, features: string[], entities: string[], inputs: string{}}
-    Freshness {view: string, source: string, newest_event: time?, age_seconds: number?}
+    Freshness {view: string, source: string, newest_event: time?, age_seconds: number?, newest_future_event: time?}
     OnlineFeatures {features: string[], time: time, rows: {values: any[], statuses: string[], event_timestamps: time?[], ages_seconds: number?[]}[]}
     RebuildReport {view: string, keys: int, differing: int, mended: int, differences: {key: string, feature: string, stored: string, expected: string}[]}
     Verification {passed: bool, vectors: int, compared: int, mismatches: int, in_flight: int, mismatch_share: number, threshold: number, of_former_definitions: int, features: {feature: string, compared: int, causes: int{}}[], examples: {request: string, feature: string, time: time, cause: string, served: any, served_status: string, recomputed: any, recomputed_status: string}[]}

@@ -114,6 +114,7 @@ extension ViewFreshness {
       "view": .string(view), "source": .string(source),
       "newest_event": newest.map { .string($0.description) } ?? .null,
       "age_seconds": age(at: now).map { .double($0.inSeconds) } ?? .null,
+      "newest_future_event": furthestAhead.map { .string($0.description) } ?? .null,
     ])
   }
 }

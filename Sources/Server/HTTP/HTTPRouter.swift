@@ -10,11 +10,20 @@ struct HTTPRouter {
   let services: PlatformServices
 
   func build() -> Router<Context> {
+    // What there is, for who asks with another method.
+    let plain = Router(context: Context.self)
+    addRoutes(to: plain)
     let router = Router(context: Context.self)
-    router.add(middleware: ErrorTranslation())
+    router.add(middleware: ErrorTranslation(routes: KnownRoutes(plain)))
     if let token = services.configuration.server.token {
       router.add(middleware: TokenCheck(token: token.value))
     }
+    router.add(middleware: QueryCheck())
+    addRoutes(to: router)
+    return router
+  }
+
+  private func addRoutes(to router: Router<Context>) {
     PlatformRoutes(services: services).add(to: router)
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
@@ -30,7 +39,6 @@ struct HTTPRouter {
     WarehouseRoutes(services: services).add(to: api)
     BackupRoutes(services: services).add(to: api)
     addDocument(to: router)
-    return router
   }
 
   /// The description of all routes, made from them.

@@ -61,12 +61,16 @@ enum JSONResponse {
 
 /// Turns every error of a route into its answer; unknown routes get one too.
 struct ErrorTranslation<Context: RequestContext>: RouterMiddleware {
+  let routes: KnownRoutes
+
   func handle(
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
     do {
       return try await next(request, context)
     } catch let error as HTTPError where error.status == .notFound {
+      let methods = routes.methods(at: request.uri.path)
+      if !methods.isEmpty { return Self.wrongMethod(request, methods) }
       return JSONResponse.failure(
         PlatformError(
           .notFound,
@@ -74,6 +78,20 @@ struct ErrorTranslation<Context: RequestContext>: RouterMiddleware {
     } catch {
       return JSONResponse.failure(error)
     }
+  }
+}
+
+extension ErrorTranslation {
+  private static func wrongMethod(
+    _ request: Request, _ methods: [HTTPRequest.Method]
+  ) -> Response {
+    let allowed = methods.map(\.rawValue).joined(separator: ", ")
+    let error = PlatformError(
+      .invalidArgument, "\(request.uri.path) takes \(allowed), not \(request.method)")
+    var response = JSONResponse.bytes(
+      JSONResponse.errorBody(error).utf8 + [UInt8(ascii: "\n")], status: .methodNotAllowed)
+    response.headers[.allow] = allowed
+    return response
   }
 }
 

@@ -43,10 +43,18 @@ package enum MetricCatalog {
       "OpenLineage events that were written to the file or posted, by sink.",
     "martlet_openlineage_dropped_total":
       "OpenLineage events that a sink did not take and that were given up, by sink.",
-    "martlet_freshness_seconds": "Age of the newest applied event, by source.",
-    "martlet_view_freshness_seconds": "Age of the newest event that a view has online, by view.",
+    "martlet_freshness_seconds":
+      "Age of the newest applied event whose time has come, by source.",
+    "martlet_future_seconds":
+      "How far the event that is dated furthest ahead of the clock is ahead, by source; 0 where none is.",
+    "martlet_view_freshness_seconds":
+      "Age of the newest event that a view has online and whose time has come, by view.",
     "martlet_kafka_lag_records":
       "Records between what was read of a partition and its end, by topic and partition.",
+    "martlet_kafka_group_lag_records":
+      "Records between what the group has committed and the ends, by topic, whoever reads; every process tells it.",
+    "martlet_kafka_partitions": "Partitions that the group has given this process.",
+    "martlet_kafka_brokers_away": "1 while no broker answers.",
     "martlet_kafka_records_total": "Records that were read from Kafka, by topic.",
     "martlet_kafka_rebalances_total": "Times that the group gave or took partitions, by what.",
     "martlet_kafka_failures_total": "Times that reading had to begin anew, by code.",

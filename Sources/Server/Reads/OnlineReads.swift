@@ -35,10 +35,12 @@ struct OnlineQuestion {
 struct ViewFreshness {
   var view: String
   var source: String
-  /// Of the newest event that the view has online; nil before the first one.
+  /// Of the newest event that the view has online and whose time has come; nil before the first one.
   var newest: Timestamp?
+  /// Of the event that is dated furthest ahead; nil where none is.
+  var furthestAhead: Timestamp?
 
-  func age(at now: Timestamp) -> Span? { newest.map { now - $0 } }
+  func age(at now: Timestamp) -> Span? { newest.map { max(.seconds(0), now - $0) } }
 }
 
 extension PlatformServices {
@@ -55,14 +57,16 @@ extension PlatformServices {
   /// - Parameter views: empty is all; throws `not_found` for one that is not there.
   func freshness(of views: [String] = []) throws -> [ViewFreshness] {
     let snapshot = online.visible.current
-    let newest = online.newestEventsOfViews
+    let fresh = online.freshnessOfViews(at: clock.now)
     let all = snapshot.project.views
     for name in views where !all.contains(where: { $0.name == name }) {
       throw PlatformError(
         .notFound, "there is no view '\(name)'\(suggestion(for: name, among: all.map(\.name)))")
     }
     return all.filter { views.isEmpty || views.contains($0.name) }.map { view in
-      ViewFreshness(view: view.name, source: view.source, newest: newest[view.name])
+      ViewFreshness(
+        view: view.name, source: view.source, newest: fresh[view.name]?.newest,
+        furthestAhead: fresh[view.name]?.furthestAhead)
     }
   }
 }

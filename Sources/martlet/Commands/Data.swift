@@ -56,7 +56,16 @@ struct IngestCommand: AsyncParsableCommand {
     let rate = seconds > 0 ? Int64(Double(answer["rows"]?.int ?? 0) / seconds) : 0
     var text =
       "\(file): \(count("rows")) rows, \(count("accepted")) stored, \(count("duplicates")) known already, "
-      + "\(count("quarantined")) in quarantine (\(Terminal.grouped(rate)) rows/s)"
+      + "\(count("quarantined")) in quarantine"
+      + ((answer["erased"]?.int ?? 0) > 0 ? ", \(count("erased")) of erased keys" : "")
+      + " (\(Terminal.grouped(rate)) rows/s)"
+    for (key, what) in [
+      ("missing_columns", "the file has no column"),
+      ("ignored_columns", "not of the source, so ignored:"),
+    ] {
+      let names = (answer[key]?.array ?? []).compactMap(\.string)
+      if !names.isEmpty { text += "\n  warning: \(what) \(names.joined(separator: ", "))" }
+    }
     for (key, mark) in [("reasons", ""), ("warnings", "warning: ")] {
       for reason in (answer[key]?.array ?? []).prefix(5) {
         text +=

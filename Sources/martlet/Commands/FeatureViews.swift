@@ -44,10 +44,11 @@ extension FeaturesCommand {
     }
 
     private static func newest(_ view: JSON) -> String {
+      let ahead = view["newest_future_event"]?.string.map { "; one is dated ahead, \($0)" } ?? ""
       guard let time = view["newest_event"]?.string, let age = view["age_seconds"]?.number else {
-        return "none yet"
+        return "none yet" + ahead
       }
-      return "\(time), \(Int64(age.rounded())) s ago"
+      return "\(time), \(Int64(age.rounded())) s ago" + ahead
     }
   }
 

@@ -9,7 +9,7 @@ extension FeaturesCommand {
       discussion: """
         Without --live, a sample of the logged predictions; with it, features of random known keys, read now. Each \
         is recomputed as it was known at that instant. The exit status is 1 where the share of values that differ is \
-        above --threshold, so that a build can hold it.
+        above --threshold, and where there was nothing to compare, so that a build can hold it.
 
         EXAMPLE
           martlet features verify --model churn --window 24h --sample 1000
@@ -61,6 +61,9 @@ extension FeaturesCommand {
       if count("in_flight") > 0 { notes += "; \(count("in_flight")) were in flight" }
       if count("of_former_definitions") > 0 {
         notes += "; \(count("of_former_definitions")) values are of former definitions"
+      }
+      if count("compared") == 0 {
+        notes += "; nothing was compared, which proves nothing"
       }
       print(
         "\(count("vectors")) vectors, \(count("compared")) values compared: "

@@ -439,7 +439,7 @@ package nonisolated struct Martlet_V1_PushRequest: Sendable {
   /// `produced` when the brokers have.
   package var wait: String = String()
 
-  /// How long `applied` may take; 0 takes the setting kafka.wait_timeout.
+  /// How long the brokers and `applied` may take together; 0 takes the setting kafka.wait_timeout.
   package var timeoutMs: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -684,7 +684,7 @@ package nonisolated struct Martlet_V1_ViewFreshness: Sendable {
 
   package var source: String = String()
 
-  /// Of the newest event that the view has online; absent before the first one.
+  /// Of the newest event that the view has online and whose time has come; absent before the first one.
   package var newestEvent: SwiftProtobuf.Google_Protobuf_Timestamp {
     get {_newestEvent ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
     set {_newestEvent = newValue}
@@ -697,11 +697,22 @@ package nonisolated struct Martlet_V1_ViewFreshness: Sendable {
   /// From it to the answer's `time`; 0 where there is none.
   package var ageSeconds: Double = 0
 
+  /// Of the event that is dated furthest ahead of the clock; absent where none is.
+  package var newestFutureEvent: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_newestFutureEvent ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_newestFutureEvent = newValue}
+  }
+  /// Returns true if `newestFutureEvent` has been explicitly set.
+  package var hasNewestFutureEvent: Bool {self._newestFutureEvent != nil}
+  /// Clears the value of `newestFutureEvent`. Subsequent reads from it will return its default value.
+  package mutating func clearNewestFutureEvent() {self._newestFutureEvent = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _newestEvent: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+  fileprivate var _newestFutureEvent: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
 }
 
 package nonisolated struct Martlet_V1_GetHistoryRequest: Sendable {
@@ -2689,7 +2700,7 @@ nonisolated extension Martlet_V1_GetFreshnessResponse: SwiftProtobuf.Message, Sw
 
 nonisolated extension Martlet_V1_ViewFreshness: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ViewFreshness"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}view\0\u{1}source\0\u{3}newest_event\0\u{3}age_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}view\0\u{1}source\0\u{3}newest_event\0\u{3}age_seconds\0\u{3}newest_future_event\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2701,6 +2712,7 @@ nonisolated extension Martlet_V1_ViewFreshness: SwiftProtobuf.Message, SwiftProt
       case 2: try { try decoder.decodeSingularStringField(value: &self.source) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._newestEvent) }()
       case 4: try { try decoder.decodeSingularDoubleField(value: &self.ageSeconds) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._newestFutureEvent) }()
       default: break
       }
     }
@@ -2723,6 +2735,9 @@ nonisolated extension Martlet_V1_ViewFreshness: SwiftProtobuf.Message, SwiftProt
     if self.ageSeconds.bitPattern != 0 {
       try visitor.visitSingularDoubleField(value: self.ageSeconds, fieldNumber: 4)
     }
+    try { if let v = self._newestFutureEvent {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2731,6 +2746,7 @@ nonisolated extension Martlet_V1_ViewFreshness: SwiftProtobuf.Message, SwiftProt
     if lhs.source != rhs.source {return false}
     if lhs._newestEvent != rhs._newestEvent {return false}
     if lhs.ageSeconds != rhs.ageSeconds {return false}
+    if lhs._newestFutureEvent != rhs._newestFutureEvent {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
