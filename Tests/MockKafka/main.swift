@@ -7,6 +7,7 @@
 //   rtt BROKER MILLISECONDS      delays every answer of a broker
 //   leader TOPIC PARTITION BROKER
 //   coordinator GROUP BROKER
+//   fail TOPIC CODE              what is asked about a topic is answered with this error; 0 ends that
 //   errors API CODE COUNT        the next COUNT requests of that kind fail so
 import CRdKafka
 import Foundation
@@ -30,9 +31,15 @@ struct Cluster {
         cluster, words[1], Int32(words[2]) ?? 0, Int32(words[3]) ?? 0)
     case ("coordinator", 3):
       rd_kafka_mock_coordinator_set(cluster, "group", words[1], Int32(words[2]) ?? 0)
+    case ("fail", 3): fail(words[1], Int32(words[2]) ?? 0)
     case ("errors", 4): fail(Int16(words[1]) ?? 0, Int32(words[2]) ?? 0, Int(words[3]) ?? 0)
     default: nil
     }
+  }
+
+  private func fail(_ topic: String, _ code: Int32) -> rd_kafka_resp_err_t {
+    rd_kafka_mock_topic_set_error(cluster, topic, rd_kafka_resp_err_t(rawValue: code))
+    return RD_KAFKA_RESP_ERR_NO_ERROR
   }
 
   private func fail(_ api: Int16, _ code: Int32, _ count: Int) -> rd_kafka_resp_err_t {

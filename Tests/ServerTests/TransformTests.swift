@@ -166,12 +166,12 @@ extension WholeProgram {
           "/api/v1/sources/orders/events", "[\(lines.joined(separator: ","))]")
         #expect(answer.status == 200, "\(answer)")
         #expect(answer["accepted"]?.int == 38 && answer["quarantined"]?.int == 2, "\(answer)")
-        #expect(answer["reasons"]?.array?.first?.string?.contains("it was busy with") ?? false)
         #expect(
           try await platform.rest.count(
             "SELECT count(*) FROM events_orders WHERE gross = amount * 2") == 38)
         let kept = try await platform.rest.rows(
-          "SELECT event_id, kind FROM quarantine ORDER BY event_id")
+          "SELECT event_id, kind FROM quarantine WHERE reason LIKE '%exit status 3%' ORDER BY event_id"
+        )
         #expect(
           kept == [
             [.string("o27"), .string("transform")], [.string("o7"), .string("transform")],

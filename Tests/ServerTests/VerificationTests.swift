@@ -272,7 +272,7 @@ extension WholeProgram {
         #expect(changed.status == 200, "\(changed)")
         let answer = try await Self.verify(rest, #"{"model": "churn"}"#)
         #expect(answer["of_former_definitions"]?.int == 4, "\(answer)")
-        #expect(answer["compared"]?.int == 0 && answer["passed"]?.bool == true, "\(answer)")
+        #expect(answer["compared"]?.int == 0 && answer["passed"]?.bool == false, "\(answer)")
       }
     }
 

@@ -19,7 +19,8 @@ struct KafkaTopics {
 
   /// Throws where the brokers cannot be asked at all.
   func progress(in topics: [String]) throws -> [TopicProgress] {
-    try ask(nil) { _ in }
+    // Not besides the topics: of those that it remembers librdkafka lets the brokers create the missing ones.
+    if topics.isEmpty { try ask(nil) { _ in } }
     return try topics.map { topic in
       do {
         return try progress(in: topic)
