@@ -89,6 +89,7 @@ struct JobService: Service {
       do {
         while try await runner.runOne(), !Task.isCancelled {}
       } catch {
+        if Task.isCancelled { return }
         log.error("the job queue failed", metadata: ["error": "\(error)"])
       }
       await nextLook()
