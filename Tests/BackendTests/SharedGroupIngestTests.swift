@@ -29,6 +29,40 @@ private struct AbruptLedger: StreamLedger {
   ) async throws -> [StreamPartition: StreamShares] { try await base.look(at: partitions) }
 }
 
+/// The ledger of a process that has no more to do with it once it has given something back.
+private final class PartingLedger: StreamLedger {
+  private let base: any StreamLedger
+  private let gave = Mutex(false)
+
+  init(_ base: any StreamLedger) { self.base = base }
+
+  var hasGivenBack: Bool { gave.withLock { $0 } }
+
+  private func open() throws -> any StreamLedger {
+    guard hasGivenBack else { return base }
+    throw PlatformError(.unavailable, "the ledger is away", retryable: true)
+  }
+
+  func take(
+    _ stored: [StreamPartition: Int64?], as reader: StreamReader
+  ) async throws -> [StreamPartition: StreamShares] {
+    try await open().take(stored, as: reader)
+  }
+  func claim(_ claims: [StreamClaim], as reader: StreamReader) async throws -> [StreamPartition] {
+    try await open().claim(claims, as: reader)
+  }
+  func note(_ offsets: [StreamOffset], in warehouse: String) async throws {
+    try await open().note(offsets, in: warehouse)
+  }
+  func giveBack(_ offsets: [StreamOffset], as reader: StreamReader) async throws {
+    try await base.giveBack(offsets, as: reader)
+    gave.withLock { $0 = true }
+  }
+  func look(
+    at partitions: [StreamPartition]?
+  ) async throws -> [StreamPartition: StreamShares] { try await open().look(at: partitions) }
+}
+
 /// Two write paths from Kafka, each with its DuckDB file, in one group and over one Redis.
 private struct SharedGroupBench: Sendable {
   let cluster: MockKafkaProcess
@@ -65,7 +99,8 @@ private struct SharedGroupBench: Sendable {
   ///   - isAbrupt: whether it ends without a word to the ledger.
   ///   - fails: called before each transaction, which fails where it throws.
   func running(
-    _ name: String, _ warehouse: DuckDBWarehouse, isAbrupt: Bool = false, records: Int = 100,
+    _ name: String, _ warehouse: DuckDBWarehouse, isAbrupt: Bool = false,
+    ledger other: (any StreamLedger)? = nil, records: Int = 100,
     fails: @escaping @Sendable () async throws -> Void = {},
     _ body: @escaping @Sendable (StreamIngest) async throws -> Void
   ) async throws {
@@ -73,7 +108,7 @@ private struct SharedGroupBench: Sendable {
     var configuration = kafka(cluster, records: records)
     configuration.note = name
     let settings = configuration
-    let ledger: any StreamLedger = isAbrupt ? AbruptLedger(base: store) : store
+    let ledger: any StreamLedger = isAbrupt ? AbruptLedger(base: store) : other ?? store
     try await bench.running(
       settings, warehouse: FaultyWarehouse(warehouse, before: fails),
       sharing: (KafkaGroupProgress(settings), ledger, KafkaRanges(settings), name), body)
@@ -157,8 +192,9 @@ struct SharedGroupIngestTests {
       let (a, b) = (try await bench.warehouse("a"), try await bench.warehouse("b"))
       try await bench.produce(0..<1_000)
       let disk = Disk(transactions: 2)
-      try await bench.running("a", a, fails: disk.write) { _ in
-        try await waitUntil("a transaction failed") { disk.hasFailed }
+      let ledger = PartingLedger(bench.store)
+      try await bench.running("a", a, ledger: ledger, fails: disk.write) { _ in
+        try await waitUntil("what could not be stored was given back") { ledger.hasGivenBack }
       }
       #expect(try await numbers(a).count < 1_000)
       try await bench.running("b", b) { _ in

@@ -179,7 +179,12 @@ extension WholeProgram {
     @Test("a transform gets arrays as NumPy has them and gives them back")
     func transform() async throws {
       let definitions = Self.definitions.replacing(
-        "    event_time: at\n", with: "    event_time: at\n    transform: clean.py:clean\n")
+        "    event_time: at\n", with: "    event_time: at\n    transform: clean.py:clean\n"
+      ).replacing(
+        "      tags: string[]\n",
+        with: "      tags: string[]\n      direction: double[3]\n      sorted: string[]\n"
+      ).replacing("{latest: embedding}", with: "{latest: direction}")
+        .replacing("{latest: tags}", with: "{latest: sorted}")
       let code = """
         import numpy as np
 
@@ -189,7 +194,7 @@ extension WholeProgram {
             length = np.linalg.norm(vectors, axis=1, keepdims=True)
             if (length == 0).any():
                 raise ValueError("no direction")
-            return {"embedding": vectors / length, "tags": [sorted(tags) for tags in columns["tags"]]}
+            return {"direction": vectors / length, "sorted": [sorted(tags) for tags in columns["tags"]]}
 
         """
       try await PlatformProcess.with(

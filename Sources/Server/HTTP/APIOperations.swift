@@ -28,7 +28,8 @@ enum APIOperations {
     POST /api/v1/features/rebuild | Compares the online state with the warehouse and puts it right. | | {views?: string[], verify?: bool, limit?: int} | {views: RebuildReport[]}
     POST /api/v1/features/history | Features as of each row's own time, joined to a spine (csv, parquet, or sql). | features: string, time?: string, mode?: string, spine_format?: string, spine_name?: string, format?: string, definitions?: int | 'application/octet-stream' | 'text/csv' or 'application/vnd.apache.parquet'
     POST /api/v1/features/verify | Compares served values with what they should have been. | | {model?: string, window?: string, sample?: int, threshold?: number, live?: bool, views?: string[]} | Verification
-    POST /api/v1/views/{view}/backfill | Computes the online state of a view anew, as a job. | | {reason?: string, rows_per_second?: int} | Job
+    POST /api/v1/views/{view}/backfill | Computes the online state of a view anew, as a job. | | {reason?: string, rows_per_second?: int, from?: time, to?: time} | Job
+    POST /api/v1/sources/{source}/backfill | Computes what a source's transform made of stored events anew, and then its views, as a job. | | {reason?: string, rows_per_second?: int, from?: time, to?: time} | Job
     GET /api/v1/datasets | The newest saved training sets. | limit?: int | | {datasets: Dataset[]}
     POST /api/v1/datasets | Saves a training set: of a model, or of features joined to a spine. | name: string, model?: string, features?: string, time?: string, mode?: string, as_of?: time, spine_format?: string, spine_name?: string, definitions?: int | 'application/octet-stream'? | Dataset
     GET /api/v1/datasets/{name} | One saved set, by id or name. | | | Dataset
@@ -44,6 +45,7 @@ enum APIOperations {
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
     GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
     GET /api/v1/jobs/{id} | One job; with wait=true once its progress differs from what was seen. | wait?: bool, seen?: string | | Job
+    GET /api/v1/jobs/{id}/logs | What a job's code printed, and what the job said of itself. | limit?: int | | {lines: {number: int, time: time, attempt: int, level: string, logger: string, message: string}[]}
     POST /api/v1/jobs/{id}/cancel | Ends a job that waits or runs. | | | Job
     POST /api/v1/jobs/{id}/retry | Runs a job again that failed or was cancelled. | | | Job
     GET /api/v1/lineage/{name} | What something was made from and what uses it. | direction?: string, format?: string | | Lineage or 'text/plain' or 'text/vnd.graphviz'
