@@ -1,5 +1,6 @@
 import CRdKafka
 import Core
+import Dispatch
 import Foundation
 import Logging
 
@@ -11,6 +12,8 @@ final class KafkaPollLoop: @unchecked Sendable {
   private static let patience = Duration.seconds(1)
   private static let idleMilliseconds = 1_000
   private static let pausedMilliseconds = 100
+  /// How long the end of a stream waits for the group.
+  private static let lastPatience = DispatchTimeInterval.seconds(10)
   /// Records that are taken between two looks into the mailbox.
   private static let burst = 512
 
@@ -219,10 +222,27 @@ final class KafkaPollLoop: @unchecked Sendable {
     }
     settleRelease()
     mailbox.polls(nil)
+    // librdkafka 2.0 may wait without end for a broker that is away; whoever closes a stream need not. The group then
+    // misses this member when its session is over.
+    let left = DispatchSemaphore(value: 0)
+    let leaving = Thread { [self] in
+      leave()
+      left.signal()
+    }
+    leaving.name = "kafka-leave"
+    leaving.start()
+    if left.wait(timeout: .now() + Self.lastPatience) == .timedOut {
+      listener.logger.notice(
+        "Kafka: no broker answered; the group notices by itself that this member has left")
+    }
+    mailbox.end()
+  }
+
+  /// Leaves the group and lets everything of librdkafka go. What it calls back meanwhile is called on this thread, while the other waits.
+  private func leave() {
     rd_kafka_consumer_close(client)
     rd_kafka_queue_destroy(queue)
     rd_kafka_destroy(client)
     listener.silence()
-    mailbox.end()
   }
 }
