@@ -71,7 +71,7 @@ struct ServingRoom {
       clock: WorkerClock(now: { Span(microseconds: 0) }, sleep: { _ in await Task.yield() }))
     predictor = Predictor(
       served: reload, hydrator: hydrator, engine: engine, log: log, definitions: definitions,
-      clock: TestClock(), requestIDs: RequestIDs(random: 35))
+      clock: TestClock(), timeout: .minutes(10), requestIDs: RequestIDs(random: 35))
   }
 
   func publish(_ versions: [ModelVersion], number: Int64) {

@@ -108,7 +108,8 @@ extension LineageBuilder {
     let set = version.trainingSet
     let (id, dataset, job) = ("version:\(name)", "dataset:\(name)", "job:\(version.jobID)")
     graph.add(
-      LineageGraph.Node(id: dataset, kind: .dataset, name: name, attributes: Self.facts(set, of: version.model)))
+      LineageGraph.Node(
+        id: dataset, kind: .dataset, name: name, attributes: Self.facts(set, of: version.model)))
     graph.add(LineageGraph.Node(id: job, kind: .job, name: version.jobID))
     var facts: [LineageGraph.Attribute] = [
       .init("stage", version.stage.rawValue), .init("model", version.model),
@@ -148,7 +149,8 @@ extension LineageBuilder {
     for parent in parents { graph.connect(parent.id, to: id, role: parent.role) }
   }
 
-  private static func facts(_ set: TrainingSetRecord, of model: String) -> [LineageGraph.Attribute] {
+  private static func facts(_ set: TrainingSetRecord, of model: String) -> [LineageGraph.Attribute]
+  {
     var facts: [LineageGraph.Attribute] = [
       .init("model", model), .init("rows", "\(set.rows)"),
       .init("as_of", set.asOf.description), .init("hash", set.hash),
