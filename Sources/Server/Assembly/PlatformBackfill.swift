@@ -61,7 +61,7 @@ struct BackfillCall: Sendable {
   ) {
     self.target = target
     self.reason = reason.flatMap { $0.isEmpty ? nil : $0 } ?? "asked for"
-    self.rowsPerSecond = rowsPerSecond == 0 ? nil : rowsPerSecond
+    self.rowsPerSecond = rowsPerSecond
     self.from = from
     self.to = to
   }

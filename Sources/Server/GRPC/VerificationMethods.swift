@@ -39,7 +39,8 @@ extension FeatureStoreService {
       try await services.backfill(
         BackfillCall(
           request.source.isEmpty ? request.view : "source:\(request.source)",
-          reason: request.reason, rowsPerSecond: Int64(clamping: request.rowsPerSecond),
+          reason: request.reason,
+          rowsPerSecond: request.rowsPerSecond == 0 ? nil : Int64(clamping: request.rowsPerSecond),
           from: request.hasFrom ? Timestamp(request.from) : nil,
           to: request.hasTo ? Timestamp(request.to) : nil)))
   }
