@@ -430,10 +430,9 @@ class FeatureVerification(Answer):
 class Verification(Answer):
     """Served values against what the warehouse says they should have been.
 
-    `passed`: at most the share `threshold` of the compared values differs. `in_flight` are
-    differences that a commit just then explains, `past_retention` those that events explain which
-    retention has dropped; they are no mismatches. `of_former_definitions`
-    are logged vectors that were not compared since their features have changed.
+    `passed`: at most the share `threshold` of the compared values differs. `in_flight` and
+    `past_retention` explain differences that are no mismatches. `of_former_definitions` are logged
+    vectors that were not compared since their features have changed.
     """
 
     passed: bool

@@ -39,7 +39,7 @@ struct Admission: Sendable {
 extension Admission {
   /// The reasons that the producer does not know from validating.
   var refusals: [String] {
-    quarantined.filter { $0.kind == .unique }.prefix(100).map(\.reason)
+    quarantined.filter { $0.kind == .unique || $0.kind == .transform }.prefix(100).map(\.reason)
   }
 }
 

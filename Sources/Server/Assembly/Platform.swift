@@ -89,12 +89,12 @@ package struct Platform: Sendable {
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
       ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
-      tables: DuckDBTableFiles(),
-      hydrator: hydrator, predictor: predictor, served: served, log: predictionLog,
-      monitor: monitor, jobs: jobs,
-      datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
+      tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
+      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers,
+      spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
-      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch)
+      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch,
+      onlineWatch: OnlineStoreWatch(online, log))
   }
 
   /// Everything that runs, in the order of starting.
@@ -108,12 +108,8 @@ package struct Platform: Sendable {
       services.log,
       services.openLineage,
       IngestService(services.ingestor),
-      Ticker(every: .seconds(5)) { [services, log] in
-        do {
-          try await services.online.mend()
-        } catch {
-          log.debug("the online store could not be looked at", metadata: ["error": "\(error)"])
-        }
+      Loop("watching the online store") { [services] in
+        await services.onlineWatch.run { try await services.erasure.resume() }
       },
       Loop("kafka") { [services] in await services.stream?.run() },
       Loop("watching Kafka") { [services] in await services.kafkaWatch?.run() },

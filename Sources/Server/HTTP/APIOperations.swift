@@ -2,7 +2,7 @@
 enum APIOperations {
   static let text = """
     GET /health/live | Whether the process lives. | | | {live: bool}
-    GET /health/ready | Whether the platform serves. | | | {ready: bool}
+    GET /health/ready | Whether the platform serves. | | | {ready: bool, reason: string?}
     GET /openapi.json | This document. | | | any
     GET /api/openapi.json | The same. | | | any
     GET /metrics | Everything that is counted, in Prometheus' text format. | | | 'text/plain'
@@ -60,7 +60,7 @@ enum APISchemas {
     Error {error: {code: string, message: string, retryable: bool, retry_after_seconds?: number}}
     Reason {reason: string, count: int}
     Plan {changes: {action: string, kind: string, name: string, fields: {field: string, old?: string, new?: string}[], backfill?: string}[], breakages: {subject: string, breaks?: string, message: string}[], notes: string[]}
-    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
+    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, online_store: {ready: bool, error: string?}, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
     Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?}
     PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, expired: int, produced: int, reasons: string[], warnings: Reason[]}
     FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, expired: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
