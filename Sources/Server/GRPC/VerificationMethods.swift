@@ -42,8 +42,8 @@ extension FeatureStoreService {
           request.source.isEmpty ? request.view : "source:\(request.source)",
           reason: request.reason,
           rowsPerSecond: request.rowsPerSecond == 0 ? nil : Int64(clamping: request.rowsPerSecond),
-          from: request.hasFrom ? Timestamp(request.from) : nil,
-          to: request.hasTo ? Timestamp(request.to) : nil)))
+          from: request.hasFrom ? try Timestamp(request.from) : nil,
+          to: request.hasTo ? try Timestamp(request.to) : nil)))
   }
 }
 
