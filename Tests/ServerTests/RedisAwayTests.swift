@@ -157,6 +157,19 @@ extension WholeProgram {
       }
     }
 
+    @Test("a key that another program has overwritten costs a refill of its view, not the platform")
+    func foreignKey() async throws {
+      try await Self.with { platform, redis in
+        let key = try await redis.cli("KEYS", "*:activity@*:1")
+        #expect(try await redis.cli("DEL", key) == "1")
+        #expect(try await redis.cli("SET", key, "foo") == "OK")
+        let read = try await Self.read(platform)
+        #expect(read.status == 500 && read.error.contains(key), "\(read)")
+        #expect(try await Self.push(platform, "more", customer: 1).status == 200)
+        try await Self.readBack(platform, [11, 10])
+      }
+    }
+
     @Test("rebuild --verify tells what differs by view, key and feature, and rebuild puts it right")
     func rebuild() async throws {
       try await Self.with { platform, redis in

@@ -113,4 +113,10 @@ extension RESPValue {
     if case .error(let text) = self { throw RedisFault.refused(text, by: address) }
     return self
   }
+
+  /// The reply about a key that this store keeps as a hash: `isForeign` where another program has put something else there.
+  func unlessForeign(key: [UInt8]) throws -> RESPValue {
+    if isError("WRONGTYPE") { throw RedisFault.foreign("something that is no hash", key: key) }
+    return try unlessError()
+  }
 }
