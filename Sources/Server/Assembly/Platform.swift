@@ -60,11 +60,12 @@ package struct Platform: Sendable {
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
       queueRows: configuration.ingest.commitQueueRows, log: log)
-    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: workers, log: log)
+    let native = configuration.nativeEngine(workers, log)
+    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: native, log: log)
     let predictionLog = PredictionLog(
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
     let predictor = Predictor(
-      served: served, hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog,
+      served: served, hydrator: hydrator, engine: native, log: predictionLog,
       definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
 
     let monitor = DriftMonitor(
@@ -75,7 +76,7 @@ package struct Platform: Sendable {
     let datasets = Self.datasets(
       warehouse, ingestor, catalog, blobs, clock, spool: data + "/spool")
     let training = TrainingJob(
-      steps: Self.trainingSteps(datasets, predictor), compute: compute, blobs: blobs,
+      steps: Self.trainingSteps(datasets, predictor, native), compute: compute, blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,
       timeout: configuration.workers.taskTimeout)
     let openLineage = OpenLineageLog(
@@ -205,7 +206,7 @@ package struct Platform: Sendable {
 
   /// Events → training set, and training set → baseline: what training takes from features, monitoring and serving.
   private static func trainingSteps(
-    _ datasets: DatasetStore, _ predictor: Predictor
+    _ datasets: DatasetStore, _ predictor: Predictor, _ native: NativeEngine
   ) -> TrainingSteps {
     TrainingSteps(
       buildSet: { model, asOf, snapshot in
@@ -215,6 +216,9 @@ package struct Platform: Sendable {
       baseline: { model, features, predictions in
         try Baseline(model: model, features: features, predictions: predictions).encoded()
       },
-      scoreProduction: { model, rows in try await predictor.score(model: model, rows: rows) })
+      scoreProduction: { model, rows in try await predictor.score(model: model, rows: rows) },
+      compareNative: { path, rows, expected in
+        try await native.compare(fileAt: path, rows: rows, expected: expected)
+      })
   }
 }

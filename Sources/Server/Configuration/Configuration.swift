@@ -115,6 +115,9 @@ package struct Configuration: Sendable, Equatable {
 
   package struct Serving: Sendable, Equatable {
     package var predictTimeout = Span.seconds(30)
+    package var native = true
+    package var lightgbmLibrary: String?
+    package var xgboostLibrary: String?
   }
 
   package struct Quarantine: Sendable, Equatable {

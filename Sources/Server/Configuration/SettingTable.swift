@@ -128,6 +128,17 @@ extension Setting {
       "serving.predict_timeout", \.serving.predictTimeout,
       "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
     ),
+    .flag(
+      "serving.native", \.serving.native,
+      "Whether versions whose native form answers as their own library does are scored inside the platform; else workers do."
+    ),
+    .optionalText(
+      "serving.lightgbm_library", \.serving.lightgbmLibrary,
+      "LightGBM's C library (lib_lightgbm.so); without it, the one in the package of workers.python."
+    ),
+    .optionalText(
+      "serving.xgboost_library", \.serving.xgboostLibrary,
+      "XGBoost's C library (libxgboost.so); without it, the one in the package of workers.python."),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),

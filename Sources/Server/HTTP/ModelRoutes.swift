@@ -119,8 +119,25 @@ struct ModelRoutes {
         }),
       "definitions_version": .int(version.definitionsVersion),
       "artifact": .string(version.artifact.hex), "baseline": .string(version.baseline.hex),
+      "engine": engine(version),
       "format": .string(version.format), "job_id": .string(version.jobID),
       "created_at": .string(version.createdAt.description),
+    ])
+  }
+
+  /// What scores the version, and why it is not the platform itself where a worker does.
+  private func engine(_ version: ModelVersion) -> JSON {
+    guard let form = version.native else {
+      return .object([
+        "kind": .string("worker"), "why": .string("it was published without a native form"),
+      ])
+    }
+    return .object([
+      "kind": .string(form.refusal == nil ? form.kind : "worker"),
+      "class": .string(form.modelClass),
+      "compared_rows": .int(Int64(form.comparedRows)),
+      "largest_difference": .double(form.largestDifference),
+      "why": form.refusal.map { .string($0) } ?? .null,
     ])
   }
 
