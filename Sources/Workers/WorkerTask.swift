@@ -22,6 +22,8 @@ package struct ModelArtifact: Sendable, Equatable {
   package var sha256: String
   package var format: String
   package var features: [String]
+  /// The size of the file; 0 where it is not known.
+  package var bytes = 0
 
   package init(key: ModelKey, path: String, sha256: String, format: String, features: [String]) {
     self.key = key
