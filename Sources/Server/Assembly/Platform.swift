@@ -56,6 +56,7 @@ package struct Platform: Sendable {
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
 
     let workers = WorkerPool(Self.workers(configuration), logger: log)
+    workers.follow(catalog.changes.current.servingRules)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
@@ -105,6 +106,7 @@ package struct Platform: Sendable {
       StoreService(services, log),
       Loop("catalog") { [services] in await services.catalog.run() },
       Loop("definitions") { [services] in await services.online.run() },
+      Loop("serving rules") { [services] in await services.followServingRules() },
       services.workers,
       services.log,
       services.openLineage,

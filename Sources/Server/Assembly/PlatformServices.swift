@@ -349,6 +349,7 @@ package struct PlatformServices: Sendable {
             "memory_bytes": .int(Int64(worker.memory)),
             "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
             "last_end": worker.lastEnd.map { .string($0) } ?? .null,
+            "models": .array(worker.models.map { .string($0.description) }),
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),

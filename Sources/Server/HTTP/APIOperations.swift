@@ -40,7 +40,7 @@ enum APIOperations {
     GET /api/v1/models/{model}/versions/{version} | One version. | | | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/promote | Makes a version production. | | {who?: string, why?: string} | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/archive | Takes a version out of use. | | {who?: string, why?: string} | ModelVersion
-    POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int} | Predictions
+    POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int, priority?: string} | Predictions
     POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
     GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
@@ -61,7 +61,7 @@ enum APISchemas {
     Reason {reason: string, count: int}
     Plan {changes: {action: string, kind: string, name: string, fields: {field: string, old?: string, new?: string}[], backfill?: string}[], breakages: {subject: string, breaks?: string, message: string}[], notes: string[]}
     Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, online_store: {ready: bool, error: string?}, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
-    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?}
+    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?, models: string[]}
     PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, expired: int, produced: int, reasons: string[], warnings: Reason[]}
     FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, expired: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
     TransformTrial {transform: string, digest: string?, ok: bool, rows: int, failed: int, failures: any[], invalid: int, invalid_records: any[], columns: any[], batches: any, before: any[], after: any[]}

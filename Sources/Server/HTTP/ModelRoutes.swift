@@ -43,9 +43,12 @@ struct ModelRoutes {
     }
     router.post("models/:model/predict") { request, context in
       let body = try await request.json()
-      let answer = try await services.predict(
-        model: context.name("model"), version: body["version"]?.int, rows: rows(body),
-        requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]))
+      let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
+      let answer = try await CallPriority.$current.withValue(priority ?? .current) {
+        try await services.predict(
+          model: context.name("model"), version: body["version"]?.int, rows: rows(body),
+          requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]))
+      }
       return JSONResponse.bytes(PredictionJSON.answer(answer))
     }
     router.post("models/:model/train") { request, context in
