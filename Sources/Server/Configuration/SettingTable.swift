@@ -128,6 +128,10 @@ extension Setting {
       "serving.predict_timeout", \.serving.predictTimeout,
       "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
     ),
+    .alias(
+      "registry.deploy_alias", \.registry.deployAlias,
+      "The alias that names the version in production of each model: to set it, as by MLflow's client, is to promote."
+    ),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),
