@@ -95,4 +95,20 @@ package enum Limits {
   package static let futureMinutes = 1_440
   /// Characters of an event id.
   package static let eventIDCharacters = 512
+  /// Models in the registry, defined or not.
+  package static let registeredModels = 10_000
+  /// Versions of one model that were registered from elsewhere.
+  package static let registeredVersions = 10_000
+  /// Aliases of one model, and tags of one model or version.
+  package static let registryNotes = 1_000
+  /// Registered versions that may be copies of copies.
+  package static let registryCopies = 16
+  /// Characters of where a registered version's artifact is.
+  package static let sourceCharacters = 4_096
+  package static let registryNameCharacters = 256
+  package static let aliasCharacters = 255
+  package static let tagKeyCharacters = 250
+  package static let tagValueCharacters = 100_000
+  /// A model's or version's description.
+  package static let descriptionCharacters = 100_000
 }

@@ -1,3 +1,4 @@
+import Catalog
 import Core
 import Features
 import Foundation
@@ -11,6 +12,13 @@ extension Configuration.PredictionLog {
   var room: Serving.PredictionLog.Room {
     Serving.PredictionLog.Room(
       bufferRows: bufferRows, flushInterval: flushInterval, flushRows: flushRows)
+  }
+}
+
+extension Configuration.Registry {
+  func open(in data: String, clock: any WallClock, _ log: Logger) throws -> CatalogStore {
+    try CatalogStore(
+      path: data + "/catalog.sqlite", clock: clock, deployAlias: deployAlias, log: log)
   }
 }
 

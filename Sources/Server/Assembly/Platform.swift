@@ -36,7 +36,7 @@ package struct Platform: Sendable {
     let warehouse = try await configuration.warehouse.open(
       in: data, guests: configuration.databaseService.guests)
     let clock = try await Self.clock(configuration, warehouse)
-    let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
+    let catalog = try configuration.registry.open(in: data, clock: clock, log)
     let jobs = try JobQueue(
       path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts
     )
@@ -89,8 +89,9 @@ package struct Platform: Sendable {
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     let kafka = try configuration.kafka.ends(ingestor, online, store, warehouse: identity, log)
     services = PlatformServices(
-      configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
-      ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
+      configuration: configuration, catalog: catalog, blobs: blobs, warehouse: warehouse,
+      online: online, ingestor: ingestor,
+      files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
       tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
       log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers,
       spool: try Spool(folder: data + "/spool"),
@@ -107,6 +108,9 @@ package struct Platform: Sendable {
       Loop("catalog") { [services] in await services.catalog.run() },
       Loop("definitions") { [services] in await services.online.run() },
       Loop("serving rules") { [services] in await services.followServingRules() },
+      Loop("model metadata") { [services, log] in
+        await ModelMetadata(services.catalog, services.warehouse, log).run()
+      },
       services.workers,
       services.log,
       services.openLineage,

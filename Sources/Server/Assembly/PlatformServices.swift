@@ -88,6 +88,7 @@ struct HistoryCall: Sendable {
 package struct PlatformServices: Sendable {
   let configuration: Configuration
   let catalog: CatalogStore
+  let blobs: any BlobStore
   let warehouse: any Warehouse
   let online: OnlineState
   let ingestor: Ingestor

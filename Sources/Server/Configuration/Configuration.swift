@@ -17,6 +17,7 @@ package struct Configuration: Sendable, Equatable {
   package var blobs = Blobs()
   package var ingest = Ingest()
   package var serving = Serving()
+  package var registry = Registry()
   package var quarantine = Quarantine()
   package var retention = Retention()
   package var predictionLog = PredictionLog()
@@ -118,6 +119,10 @@ package struct Configuration: Sendable, Equatable {
     package var native = true
     package var lightgbmLibrary: String?
     package var xgboostLibrary: String?
+  }
+
+  package struct Registry: Sendable, Equatable {
+    package var deployAlias = "champion"
   }
 
   package struct Quarantine: Sendable, Equatable {

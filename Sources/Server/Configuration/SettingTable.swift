@@ -139,6 +139,10 @@ extension Setting {
     .optionalText(
       "serving.xgboost_library", \.serving.xgboostLibrary,
       "XGBoost's C library (libxgboost.so); without it, the one in the package of workers.python."),
+    .alias(
+      "registry.deploy_alias", \.registry.deployAlias,
+      "The alias that names the version in production of each model: to set it, as by MLflow's client, is to promote."
+    ),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),

@@ -41,6 +41,14 @@ enum APIOperations {
     POST /api/v1/models/{model}/versions/{version}/promote | Makes a version production. | | {who?: string, why?: string} | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/archive | Takes a version out of use. | | {who?: string, why?: string} | ModelVersion
     POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int, priority?: string} | Predictions
+    POST /api/v1/models/{model}/versions/{version}/stage | Moves a version to a stage, with what has to make room. | | {stage: string, who?: string, why?: string} | RegisteredVersion
+    GET /api/v1/models/{model}/transitions | Every change of stages and aliases, oldest first. | | | {transitions: Transition[]}
+    PUT /api/v1/models/{model}/aliases/{alias} | Lets an alias name a version; the alias of deployment promotes it. | | {version: int, who?: string, why?: string} | RegisteredVersion
+    DELETE /api/v1/models/{model}/aliases/{alias} | Takes an alias away. | | {who?: string, why?: string} | RegisteredModel
+    PATCH /api/v1/models/{model}/tags | Sets tags of a model; null takes one away. | | string?{} | RegisteredModel
+    PATCH /api/v1/models/{model}/versions/{version}/tags | The same of a version. | | string?{} | RegisteredVersion
+    GET /api/v1/registry/models | Every registered model, also those that no definition serves. | | | {models: RegisteredModel[]}
+    GET /api/v1/registry/models/{model} | One of them. | | | RegisteredModel
     POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
     GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
@@ -76,8 +84,11 @@ enum APISchemas {
     Verification {passed: bool, vectors: int, compared: int, mismatches: int, in_flight: int, past_retention: int, mismatch_share: number, threshold: number, of_former_definitions: int, features: {feature: string, compared: int, causes: int{}}[], examples: {request: string, feature: string, time: time, cause: string, served: any, served_status: string, recomputed: any, recomputed_status: string}[]}
     Dataset {id: string, name: string, model: string?, features: string[], definitions_version: int, mode: string, as_of: time?, through: int{}, spine: string, time_column: string, rows: int, incomplete_rows: int, first: time?, last: time?, row_hash: string, file_digest: string, created_at: time, erased_rows: int}
     Model {name: string, serving: int?, load_error: string?, versions: ModelVersion[]}
-    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, engine: Engine, format: string, job_id: string, created_at: time}
+    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, engine: Engine, format: string, job_id: string, signature: {index: int, name: string, type: string}[], libraries: string{}, description?: string, aliases?: string[], tags?: string{}, created_at: time}
     Engine {kind: string, class?: string, compared_rows?: int, largest_difference?: number, why: string?}
+    RegisteredModel {name: string, defined: bool, description: string, tags: string{}, aliases: int{}, versions: RegisteredVersion[], created_at: time, updated_at: time}
+    RegisteredVersion {model: string, version: int, stage: string, can_serve: bool, description: string, aliases: string[], tags: string{}, source: string, run_id: string, artifact: string?, created_at: time, updated_at: time}
+    Transition {model: string, version: int, event: string, detail: string, from: string?, to: string, who: string, why: string, at: time}
     Predictions {request_id: string, model: string, version: int, stage: string, route: string, predictions: {value: number, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
     DriftReport {model: string, version: int, rows: int, score: number, window_start: time, window_end: time, features: {feature: string, psi: number, ks: number?, null_share: number, baseline_null_share: number}[]}
     Job {id: string, kind: string, model: string, state: string, attempt: int, reason: string, progress: string, error: string?, version: int?, created_at: time, finished_at: time?}

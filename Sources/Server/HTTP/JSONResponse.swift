@@ -69,6 +69,9 @@ struct ErrorTranslation<Context: RequestContext>: RouterMiddleware {
     do {
       return try await next(request, context)
     } catch let error as HTTPError where error.status == .notFound {
+      if request.uri.path.hasPrefix(MLflowRoutes.prefix) {
+        return MLflowError.noEndpoint(request).response
+      }
       let methods = routes.methods(at: request.uri.path)
       if !methods.isEmpty { return Self.wrongMethod(request, methods) }
       return JSONResponse.failure(

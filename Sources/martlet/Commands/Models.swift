@@ -65,7 +65,10 @@ struct ModelsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "models", abstract: "Models, versions and their stages.",
     discussion: "EXAMPLE\n  martlet models promote churn 2 --why \"better AUC\"",
-    subcommands: [List.self, Show.self, Promote.self, Archive.self], defaultSubcommand: List.self)
+    subcommands: [
+      List.self, Show.self, Promote.self, Archive.self, Stage.self, Alias.self, Tag.self,
+      History.self, Registered.self,
+    ], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -160,7 +163,6 @@ struct ModelsCommand: AsyncParsableCommand {
 
   /// Moves a version to another stage and prints it.
   static func move(_ call: Transition) async throws {
-    let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
     let body = JSON.object(["who": .string(user), "why": .string(call.why)])
     let (answer, note) = try await PlatformConnection.with(call.options) { platform in
       let answer = try await platform.post(
