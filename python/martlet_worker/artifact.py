@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from martlet_worker import libraries
+from martlet_worker import frameworks, libraries
 from martlet_worker.faults import TaskFault, bad_output, internal, last_line
 from martlet_worker.scoring import Scorer, Scoring
 from martlet_worker.usercode import ArtifactCode
@@ -160,7 +160,10 @@ def opened(data: bytes, label: str) -> LoadedModel:
     code = ArtifactCode(sources, label)
     code.enter()
     try:
-        return LoadedModel(meta, code, pickle.loads(pickled))
+        return LoadedModel(meta, code, frameworks.loaded(pickle.loads(pickled)))
+    except TaskFault:
+        code.leave()
+        raise
     except ModuleNotFoundError as error:
         code.leave()
         raise TaskFault(

@@ -11,6 +11,7 @@ OF_NOTE = {
     "joblib": "joblib",
     "lightgbm": "lightgbm",
     "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
     "pandas": "pandas",
     "polars": "polars",
     "protobuf": "google.protobuf",
