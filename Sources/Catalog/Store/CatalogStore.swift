@@ -14,7 +14,9 @@ package final class CatalogStore: Sendable {
   package let changes: Published<Snapshot>
 
   private let pool: DatabasePool
-  private let clock: any WallClock
+  let clock: any WallClock
+  /// Signs what is published; nil where there is no key.
+  private let signer: ArtifactSigner?
   private let sleep: @Sendable (Duration) async throws -> Void
   private let log: Logger
   private let publishing = Mutex(())
@@ -23,7 +25,8 @@ package final class CatalogStore: Sendable {
   ///
   /// - Parameter sleep: waits between two looks for the changes of other processes.
   package init(
-    path: String, clock: any WallClock, log: Logger = Logger(label: "martlet.catalog"),
+    path: String, clock: any WallClock, signer: ArtifactSigner? = nil,
+    log: Logger = Logger(label: "martlet.catalog"),
     sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
   ) throws(PlatformError) {
     do {
@@ -34,6 +37,7 @@ package final class CatalogStore: Sendable {
       throw Self.storageError(error, "the catalog '\(path)' cannot be opened")
     }
     self.clock = clock
+    self.signer = signer
     self.sleep = sleep
     self.log = log
   }
@@ -211,8 +215,8 @@ extension CatalogStore {
 extension CatalogStore: ModelRegistry {
   package func publish(_ new: NewModelVersion) async throws -> ModelVersion {
     let now = clock.now
-    _ = try await changing("the version cannot be published") { db in
-      try Self.publish(new, at: now, db)
+    _ = try await changing("the version cannot be published") { [signer] db in
+      try Self.publish(new, signer, at: now, db)
     }
     return try await reading("the catalog cannot be read") { db in
       guard let published = try ModelVersionRecord.published(db, byJob: new.jobID) else {
@@ -225,7 +229,7 @@ extension CatalogStore: ModelRegistry {
 
   /// True if the version is new; false if the job has published it already.
   private static func publish(
-    _ new: NewModelVersion, at now: Timestamp, _ db: Database
+    _ new: NewModelVersion, _ signer: ArtifactSigner?, at now: Timestamp, _ db: Database
   ) throws -> Bool {
     if let earlier = try ModelVersionRecord.published(db, byJob: new.jobID) {
       guard earlier.model == new.model else {
@@ -243,12 +247,13 @@ extension CatalogStore: ModelRegistry {
         "model '\(new.model)' is not in the definitions\(suggestion(for: new.model, among: project?.models.map(\.name) ?? []))"
       )
     }
-    let version = ModelVersion(
+    var version = ModelVersion(
       model: new.model, version: try ModelVersionRecord.nextVersion(db, of: new.model),
       stage: .registered, artifact: new.artifact, baseline: new.baseline, format: new.format,
       features: new.features, definitionsVersion: new.trainingSet.definitionsVersion,
       trainingSet: new.trainingSet, metrics: new.metrics, libraries: new.libraries,
       jobID: new.jobID, createdAt: now)
+    version.signature = signer?.signature(of: version)
     try ModelVersionRecord.insert(db, version)
     try ModelVersionRecord.audit(
       db,
@@ -350,7 +355,7 @@ extension CatalogStore: ModelRegistry {
 
 extension CatalogStore {
   /// Runs one writing transaction; when it changed something, counts the change and publishes the result.
-  private func changing(
+  func changing(
     _ failure: String, _ body: @escaping @Sendable (Database) throws -> Bool
   ) async throws -> Snapshot {
     do {
@@ -367,7 +372,7 @@ extension CatalogStore {
     }
   }
 
-  private func reading<Result: Sendable>(
+  func reading<Result: Sendable>(
     _ failure: String, _ body: @escaping @Sendable (Database) throws -> Result
   ) async throws -> Result {
     do {

@@ -22,6 +22,8 @@ package struct ModelVersion: Sendable, Equatable, Codable {
   package var libraries: [String: String]
   package var jobID: String
   package var createdAt: Timestamp
+  /// By `ArtifactSigner`; nil where there was no key when it was published.
+  package var signature: String?
 
   package init(
     model: String, version: Int64, stage: ModelStage, artifact: BlobDigest, baseline: BlobDigest,

@@ -40,6 +40,7 @@ enum APIOperations {
     GET /api/v1/models/{model}/versions/{version} | One version. | | | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/promote | Makes a version production. | | {who?: string, why?: string} | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/archive | Takes a version out of use. | | {who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/versions/{version}/sign | Signs a version as the registry has it. | | {who?: string, why?: string} | ModelVersion
     POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int, priority?: string} | Predictions
     POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
@@ -61,7 +62,7 @@ enum APISchemas {
     Reason {reason: string, count: int}
     Plan {changes: {action: string, kind: string, name: string, fields: {field: string, old?: string, new?: string}[], backfill?: string}[], breakages: {subject: string, breaks?: string, message: string}[], notes: string[]}
     Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
-    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?, models: string[]}
+    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?, models: string[], remote: string?}
     PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, produced: int, reasons: string[], warnings: Reason[]}
     FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
     TransformTrial {transform: string, digest: string?, ok: bool, rows: int, failed: int, failures: any[], invalid: int, invalid_records: any[], columns: any[], batches: any, before: any[], after: any[]}
@@ -76,7 +77,7 @@ enum APISchemas {
     Verification {passed: bool, vectors: int, compared: int, mismatches: int, in_flight: int, mismatch_share: number, threshold: number, of_former_definitions: int, features: {feature: string, compared: int, causes: int{}}[], examples: {request: string, feature: string, time: time, cause: string, served: any, served_status: string, recomputed: any, recomputed_status: string}[]}
     Dataset {id: string, name: string, model: string?, features: string[], definitions_version: int, mode: string, as_of: time?, through: int{}, spine: string, time_column: string, rows: int, incomplete_rows: int, first: time?, last: time?, row_hash: string, file_digest: string, created_at: time, erased_rows: int}
     Model {name: string, serving: int?, load_error: string?, versions: ModelVersion[]}
-    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, format: string, job_id: string, created_at: time}
+    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, format: string, job_id: string, created_at: time, signature: string}
     Predictions {request_id: string, model: string, version: int, stage: string, route: string, predictions: {value: number, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
     DriftReport {model: string, version: int, rows: int, score: number, window_start: time, window_end: time, features: {feature: string, psi: number, ks: number?, null_share: number, baseline_null_share: number}[]}
     Job {id: string, kind: string, model: string, state: string, attempt: int, reason: string, progress: string, error: string?, version: int?, created_at: time, finished_at: time?}

@@ -41,6 +41,13 @@ struct ModelRoutes {
         why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(archived))
     }
+    router.post("models/:model/versions/:version/sign") { request, context in
+      let body = try await request.json()
+      let found = try services.version(context.name("model"), context.name("version"))
+      let signed = try await services.sign(
+        found, who: body["who"]?.string ?? "api", why: body["why"]?.string ?? "")
+      return JSONResponse.ok(version(signed))
+    }
     router.post("models/:model/predict") { request, context in
       let body = try await request.json()
       let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
@@ -124,6 +131,7 @@ struct ModelRoutes {
       "artifact": .string(version.artifact.hex), "baseline": .string(version.baseline.hex),
       "format": .string(version.format), "job_id": .string(version.jobID),
       "created_at": .string(version.createdAt.description),
+      "signature": .string(services.signature(of: version)),
     ])
   }
 
