@@ -31,6 +31,8 @@ package enum Limits {
   package static let redisCachedBytes = 64 << 20
   /// Bytes of one text or of one binary value that a Redis server may send.
   package static let redisReplyBytes = 256 << 20
+  /// Workers of other machines.
+  package static let remoteWorkers = 256
   /// Bytes of one frame between the platform and a worker.
   package static let frameBytes = 256 << 20
   /// Elements of one value of an array type without a length.

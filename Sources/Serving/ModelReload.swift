@@ -32,19 +32,22 @@ package final class ModelReload: Service, Sendable {
   private let blobs: any BlobStore
   private let host: any ModelHost
   private let workersPerModel: Int
+  private let trust: ArtifactTrust
   private let clock: WorkerClock
   private let log: Logger
   private let table = Mutex(Table())
 
   package init(
     snapshot: Published<Snapshot>, blobs: any BlobStore, workers: any ModelHost,
-    workersPerModel: Int = 1, log: Logger = Logger(label: "martlet.reload"),
+    workersPerModel: Int = 1, trust: ArtifactTrust = ArtifactTrust(),
+    log: Logger = Logger(label: "martlet.reload"),
     clock: WorkerClock = .system
   ) {
     self.snapshot = snapshot
     self.blobs = blobs
     host = workers
     self.workersPerModel = workersPerModel
+    self.trust = trust
     self.clock = clock
     self.log = log
   }
@@ -121,6 +124,7 @@ package final class ModelReload: Service, Sendable {
   }
 
   private func load(_ version: ModelVersion) async throws {
+    try trust.check(version)
     let path = try await blobs.localPath(of: version.artifact)
     var artifact = ModelArtifact(
       key: ModelKey(model: version.model, version: version.version), path: path,

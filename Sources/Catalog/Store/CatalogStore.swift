@@ -18,6 +18,8 @@ package final class CatalogStore: Sendable {
 
   private let pool: DatabasePool
   let clock: any WallClock
+  /// Signs what is published; nil where there is no key.
+  private let signer: ArtifactSigner?
   private let sleep: @Sendable (Duration) async throws -> Void
   private let log: Logger
   private let publishing = Mutex(())
@@ -27,6 +29,7 @@ package final class CatalogStore: Sendable {
   /// - Parameter sleep: waits between two looks for the changes of other processes.
   package init(
     path: String, clock: any WallClock, deployAlias: String = "champion",
+    signer: ArtifactSigner? = nil,
     log: Logger = Logger(label: "martlet.catalog"),
     sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
   ) throws(PlatformError) {
@@ -42,6 +45,7 @@ package final class CatalogStore: Sendable {
     }
     self.clock = clock
     self.deployAlias = deployAlias
+    self.signer = signer
     self.sleep = sleep
     self.log = log
   }
@@ -230,8 +234,8 @@ extension CatalogStore {
 extension CatalogStore: ModelRegistry {
   package func publish(_ new: NewModelVersion) async throws -> ModelVersion {
     let now = clock.now
-    _ = try await changing("the version cannot be published") { db in
-      try Self.publish(new, at: now, db)
+    _ = try await changing("the version cannot be published") { [signer] db in
+      try Self.publish(new, signer, at: now, db)
     }
     return try await reading("the catalog cannot be read") { db in
       guard let published = try ModelVersionRecord.published(db, byJob: new.jobID) else {
@@ -244,7 +248,7 @@ extension CatalogStore: ModelRegistry {
 
   /// True if the version is new; false if the job has published it already.
   private static func publish(
-    _ new: NewModelVersion, at now: Timestamp, _ db: Database
+    _ new: NewModelVersion, _ signer: ArtifactSigner?, at now: Timestamp, _ db: Database
   ) throws -> Bool {
     if let earlier = try ModelVersionRecord.published(db, byJob: new.jobID) {
       guard earlier.model == new.model else {
@@ -269,6 +273,7 @@ extension CatalogStore: ModelRegistry {
       trainingSet: new.trainingSet, metrics: new.metrics, libraries: new.libraries,
       jobID: new.jobID, createdAt: now)
     version.native = new.native
+    version.artifactSignature = signer?.signature(of: version)
     try ModelVersionRecord.insert(db, version)
     try RegisteredModelRecord.ensure(db, [new.model], at: now)
     try RegisteredModelRecord.touch(db, new.model, at: now)

@@ -1,4 +1,3 @@
-import Catalog
 import Core
 import Features
 import Foundation
@@ -15,14 +14,11 @@ extension Configuration.PredictionLog {
   }
 }
 
-extension Configuration.Registry {
-  func open(in data: String, clock: any WallClock, _ log: Logger) throws -> CatalogStore {
-    try CatalogStore(
-      path: data + "/catalog.sqlite", clock: clock, deployAlias: deployAlias, log: log)
-  }
-}
-
 extension Configuration.Jobs {
+  func queue(in folder: String) throws -> JobQueue {
+    try JobQueue(path: folder + "/jobs.sqlite", clock: SystemClock(), maxAttempts: maxAttempts)
+  }
+
   /// What runs the jobs of a queue, under a name of its own.
   func runner(
     _ queue: JobQueue, _ training: TrainingJob, backfill: BackfillSteps,

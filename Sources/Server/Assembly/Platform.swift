@@ -24,6 +24,8 @@ package struct Platform: Sendable {
   private let scheduler: Scheduler
   /// Nil where it is not enabled.
   private let database: DatabaseService?
+  /// Nil where no workers of other machines are taken.
+  private let workerDoor: WorkerDoor?
 
   /// Opens the stores of the data directory and brings the online state up to date.
   init(_ configuration: Configuration) async throws {
@@ -36,10 +38,8 @@ package struct Platform: Sendable {
     let warehouse = try await configuration.warehouse.open(
       in: data, guests: configuration.databaseService.guests)
     let clock = try await Self.clock(configuration, warehouse)
-    let catalog = try configuration.registry.open(in: data, clock: clock, log)
-    let jobs = try JobQueue(
-      path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts
-    )
+    let (catalog, trust) = try configuration.openCatalog(in: data, clock, log)
+    let jobs = try configuration.jobs.queue(in: data)
     let blobs = try configuration.blobs.open(in: data)
 
     let identity = try await warehouse.identity()
@@ -56,13 +56,14 @@ package struct Platform: Sendable {
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
 
     let workers = WorkerPool(Self.workers(configuration), logger: log)
-    workers.follow(catalog.changes.current.servingRules)
+    workerDoor = try WorkerDoor(configuration.workers, workers, log)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
       queueRows: configuration.ingest.commitQueueRows, log: log)
     let native = configuration.nativeEngine(workers, log)
-    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: native, log: log)
+    let served = ModelReload(
+      snapshot: catalog.changes, blobs: blobs, workers: native, trust: trust, log: log)
     let predictionLog = PredictionLog(
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
     let predictor = Predictor(
@@ -93,7 +94,7 @@ package struct Platform: Sendable {
       online: online, ingestor: ingestor,
       files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
       tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
-      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers,
+      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers, trust: trust,
       spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
       stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch,
@@ -131,6 +132,7 @@ package struct Platform: Sendable {
         ).run()
       },
     ]
+    if let workerDoor { list.append(workerDoor) }
     if let database { list.append(database) }
     if roles.contains(.serving) { list.append(services.served) }
     if roles.contains(.orchestrator) {
@@ -188,12 +190,14 @@ package struct Platform: Sendable {
 
   private static func workers(_ configuration: Configuration) -> WorkerConfiguration {
     let workers = configuration.workers
-    return WorkerConfiguration(
+    var room = WorkerConfiguration(
       python: workers.python, pythonPath: PythonRuntime.path,
       directory: configuration.data.directory,
       maxPythonWorkers: workers.maxPythonWorkers, heartbeatInterval: workers.heartbeat,
       heartbeatTimeout: workers.heartbeatTimeout, helloTimeout: workers.startTimeout,
       idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
+    room.libraryVersions = workers.libraryVersions
+    return room
   }
 
   /// Drift → job: where the ring closes.

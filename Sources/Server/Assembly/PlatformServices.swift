@@ -102,6 +102,8 @@ package struct PlatformServices: Sendable {
   let jobs: JobQueue
   let datasets: DatasetStore
   let workers: WorkerPool
+  /// Which versions' artifacts are opened.
+  let trust: ArtifactTrust
   let spool: Spool
   let metrics: PrometheusMetrics
   let clock: any WallClock
@@ -351,6 +353,7 @@ package struct PlatformServices: Sendable {
             "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
             "last_end": worker.lastEnd.map { .string($0) } ?? .null,
             "models": .array(worker.models.map { .string($0.description) }),
+            "remote": worker.remote.map { .string($0) } ?? .null,
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),

@@ -1,4 +1,5 @@
 import Core
+import Workers
 
 /// Everything that can be set about a running platform; each field begins with its default.
 ///
@@ -55,6 +56,12 @@ package struct Configuration: Sendable, Equatable {
     package var startTimeout = Span.seconds(60)
     package var taskTimeout = Span.minutes(10)
     package var idleTimeout = Span.minutes(10)
+    package var libraryVersions = LibraryVersions.minor
+    package var artifactKey: Secret?
+    package var remoteAddress: String?
+    package var remoteCertificateFile: String?
+    package var remoteKeyFile: String?
+    package var remoteToken: Secret?
   }
 
   package struct Online: Sendable, Equatable {

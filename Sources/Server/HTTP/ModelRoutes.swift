@@ -44,6 +44,13 @@ struct ModelRoutes {
         why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(archived))
     }
+    router.post("models/:model/versions/:version/sign") { request, context in
+      let body = try await request.json()
+      let found = try services.version(context.name("model"), context.name("version"))
+      let signed = try await services.sign(
+        found, who: body["who"]?.string ?? "api", why: body["why"]?.string ?? "")
+      return JSONResponse.ok(version(signed))
+    }
     router.post("models/:model/predict") { request, context in
       let body = try await request.json()
       let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
@@ -141,6 +148,7 @@ struct ModelRoutes {
       "engine": engine(version),
       "format": .string(version.format), "job_id": .string(version.jobID),
       "created_at": .string(version.createdAt.description),
+      "artifact_signature": .string(services.signature(of: version)),
     ])
   }
 
