@@ -64,6 +64,7 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CDuckDB", path: "Sources/CDuckDB"),
     .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
+    .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
     target(
       "Core", [log, product("DequeModule", "swift-collections"), product("Crypto", "swift-crypto")]),
     target(
@@ -112,7 +113,8 @@ let package = Package(
       "Server",
       [
         "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
-        "EmbeddedBackend", "DuckDBBackend", "RedisBackend", "KafkaBackend", log, metrics, lifecycle,
+        "EmbeddedBackend", "DuckDBBackend", "RedisBackend", "KafkaBackend", "CZlib", log, metrics,
+        lifecycle,
         product("Hummingbird", "hummingbird"), product("GRPCCore", "grpc-swift-2"),
         product("GRPCProtobuf", "grpc-swift-protobuf"),
         product("AsyncHTTPClient", "async-http-client"),

@@ -115,6 +115,7 @@ package struct Configuration: Sendable, Equatable {
 
   package struct Serving: Sendable, Equatable {
     package var predictTimeout = Span.seconds(30)
+    package var defaultModel: String?
   }
 
   package struct Quarantine: Sendable, Equatable {

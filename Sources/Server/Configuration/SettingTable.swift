@@ -128,6 +128,10 @@ extension Setting {
       "serving.predict_timeout", \.serving.predictTimeout,
       "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
     ),
+    .optionalText(
+      "serving.default_model", \.serving.defaultModel,
+      "The model that /invocations asks where the caller names none; not needed where there is only one."
+    ),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),

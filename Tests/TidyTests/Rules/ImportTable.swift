@@ -47,7 +47,7 @@ enum ImportTable {
     Row("DuckDBBackend", folder: "Sources/Backends/DuckDB", ["CDuckDB", "Core"]),
     Row("RedisBackend", folder: "Sources/Backends/Redis", ["Core", "NIO*"]),
     Row("KafkaBackend", folder: "Sources/Backends/Kafka", ["CRdKafka", "Core"]),
-    Row("Server", rooms.union(transports).union(["Yams"])),
+    Row("Server", rooms.union(transports).union(["CZlib", "Yams"])),
     Row("martlet", transports.union(["ArgumentParser", "Core", "Server", "Wire"])),
     Row("TestKit", ["Core", "Testing"]),
   ]
