@@ -20,6 +20,10 @@ package enum Limits {
   package static let predictionLogRows = 100_000
   /// Predictions that may wait for one model's workers.
   package static let predictionQueue = 1_024
+  /// Tensors that one inference request may bring, or ask for.
+  package static let inferenceTensors = 4_096
+  /// Dimensions of a tensor.
+  package static let tensorDimensions = 16
   /// Entity rows, and features, of one online read.
   package static let onlineReadRows = 10_000
   package static let onlineReadFeatures = 1_000

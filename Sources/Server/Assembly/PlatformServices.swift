@@ -115,6 +115,9 @@ package struct PlatformServices: Sendable {
   /// Looks at the brokers; nil where none are set.
   let kafkaWatch: KafkaWatch?
   let onlineWatch: OnlineStoreWatch
+  /// What the Open Inference Protocol tells of predictions so far.
+  let statistics = InferenceStatistics()
+  let signatures = InferenceSignatures()
 
   // MARK: Definitions
 
@@ -202,10 +205,26 @@ package struct PlatformServices: Sendable {
   func predict(
     model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?
   ) async throws -> PredictAnswer {
-    try require(.serving)
-    return try await predictor.predict(
+    try await predict(
       PredictRequest(
         model: model, version: version, rows: rows, requestID: requestID, timeout: timeout))
+  }
+
+  func predict(_ request: PredictRequest) async throws -> PredictAnswer {
+    try require(.serving)
+    let start = DispatchTime.now().uptimeNanoseconds
+    do {
+      let answer = try await predictor.predict(request)
+      statistics.record(answer, at: clock.now)
+      return answer
+    } catch {
+      if let version = request.version ?? servedVersion(of: request.model) {
+        statistics.recordFailure(
+          model: request.model, version: version,
+          microseconds: Int((DispatchTime.now().uptimeNanoseconds - start) / 1_000), at: clock.now)
+      }
+      throw error
+    }
   }
 
   func servedVersion(of model: String) -> Int64? { served.current[model]?.version }

@@ -126,6 +126,7 @@ package struct Configuration: Sendable, Equatable {
     package var native = true
     package var lightgbmLibrary: String?
     package var xgboostLibrary: String?
+    package var defaultModel: String?
   }
 
   package struct Registry: Sendable, Equatable {

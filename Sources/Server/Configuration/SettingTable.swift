@@ -157,6 +157,10 @@ extension Setting {
     .optionalText(
       "serving.xgboost_library", \.serving.xgboostLibrary,
       "XGBoost's C library (libxgboost.so); without it, the one in the package of workers.python."),
+    .optionalText(
+      "serving.default_model", \.serving.defaultModel,
+      "The model that /invocations asks where the caller names none; not needed where there is only one."
+    ),
     .alias(
       "registry.deploy_alias", \.registry.deployAlias,
       "The alias that names the version in production of each model: to set it, as by MLflow's client, is to promote."

@@ -6,6 +6,25 @@ enum APIOperations {
     GET /openapi.json | This document. | | | any
     GET /api/openapi.json | The same. | | | any
     GET /metrics | Everything that is counted, in Prometheus' text format. | | | 'text/plain'
+    GET /ping | Whether everything in production is loaded; 503 where it is not. | | | 'text/plain'
+    POST /invocations | Predictions by the scoring contract of MLflow and SageMaker. | | {dataframe_split?: any, dataframe_records?: any{}[], instances?: any, inputs?: any} or 'text/csv' | {predictions: number[]} or 'text/csv'
+    GET /v2 | What this server offers of the Open Inference Protocol. | | | {name: string, version: string, extensions: string[]}
+    GET /v2/health/live | Whether the process lives. | | | {live: bool}
+    GET /v2/health/ready | Whether everything in production is loaded; 503 where it is not. | | | {ready: bool}
+    GET /v2/models/stats | Statistics of all models. | | | {model_stats: InferenceStatistics[]}
+    GET /v2/models/{model} | The tensors that a model takes and gives. | | | InferenceModel
+    GET /v2/models/{model}/ready | Whether a model answers without being loaded first; 503 where it does not. | | | {name: string, ready: bool}
+    GET /v2/models/{model}/config | The same as Triton's configuration of a model. | | | any
+    GET /v2/models/{model}/stats | How often a model was asked since the start, and how long it took. | | | {model_stats: InferenceStatistics[]}
+    POST /v2/models/{model}/infer | Predictions for tensors of features, keys or inputs, or for entities that the parameters name. | | any or 'application/octet-stream' | Inference or 'application/octet-stream'
+    GET /v2/models/{model}/versions/{version} | The tensors that a version takes and gives. | | | InferenceModel
+    GET /v2/models/{model}/versions/{version}/ready | Whether a version answers without being loaded first; 503 where it does not. | | | {name: string, ready: bool}
+    GET /v2/models/{model}/versions/{version}/config | The same as Triton's configuration of a model. | | | any
+    GET /v2/models/{model}/versions/{version}/stats | How often a version was asked since the start, and how long it took. | | | {model_stats: InferenceStatistics[]}
+    POST /v2/models/{model}/versions/{version}/infer | Predictions for tensors of features, keys or inputs, or for entities that the parameters name. | | any or 'application/octet-stream' | Inference or 'application/octet-stream'
+    POST /v2/repository/index | Every version and whether it answers. | | {ready?: bool} | InferenceVersion[]
+    POST /v2/repository/models/{model}/load | Takes a model into service again; answers once it is loaded. | | any | any
+    POST /v2/repository/models/{model}/unload | Takes a model out of service in this process. | | any | any
     GET /api/v1/status | What runs and how it is. | | | Status
     POST /api/v1/clock | Moves a simulated clock, never back. | | {now: time} | {now: time}
     POST /api/v1/definitions/plan | What applying definitions would change. | | {yaml: string, directory?: string} | {text: string, empty: bool, plan: Plan}
@@ -92,6 +111,10 @@ enum APISchemas {
     Transition {model: string, version: int, event: string, detail: string, from: string?, to: string, who: string, why: string, at: time}
     Predictions {request_id: string, model: string, version: int, stage: string, route: string, predictions: {value: number, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
     DriftReport {model: string, version: int, rows: int, score: number, window_start: time, window_end: time, features: {feature: string, psi: number, ks: number?, null_share: number, baseline_null_share: number}[]}
+    Inference {id: string, model_name: string, model_version: string, parameters: any{}, outputs: {name: string, datatype: string, shape: int[], parameters?: any{}, data?: any[]}[]}
+    InferenceModel {name: string, versions: string[], platform: string, inputs: {name: string, datatype: string, shape: int[]}[], outputs: {name: string, datatype: string, shape: int[]}[]}
+    InferenceStatistics {name: string, version: string, last_inference: int, inference_count: int, execution_count: int, inference_stats: any{}, batch_stats: any[], memory_usage: any[]}
+    InferenceVersion {name: string, version: string, state: string, reason: string}
     Job {id: string, kind: string, model: string, state: string, attempt: int, reason: string, progress: string, error: string?, version: int?, created_at: time, finished_at: time?}
     Lineage {root: string, direction: string, nodes: {id: string, kind: string, name: string, attributes: string{}}[], edges: {from: string, to: string, role: string}[]}
     """

@@ -26,6 +26,8 @@ struct HTTPRouter {
 
   private func addRoutes(to router: Router<Context>) {
     PlatformRoutes(services: services).add(to: router)
+    InferenceRoutes(services: services).add(to: router)
+    ScoringRoutes(services: services).add(to: router)
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
     FeatureRoutes(services: services).add(to: api)
