@@ -97,6 +97,7 @@ extension CatalogStore {
     let view = registryReading
     _ = try await changing("the model cannot be renamed") { db in
       let model = try RegisteredModelRecord.model(db, view, name)
+      if new == name { return false }
       guard try !RegisteredModelRecord.exists(db, new) else { throw Self.exists(new) }
       try Self.checkIsNotUsed(db, model, "renamed")
       for (table, column) in [
