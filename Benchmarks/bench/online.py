@@ -126,6 +126,7 @@ def messages(plan: Plan) -> ModuleType:
             f"--python_out={output}",
             "martlet/v1/martlet.proto",
             "martlet/v1/jobs.proto",
+            "martlet/v1/registry.proto",
         ]
     )
     if status:

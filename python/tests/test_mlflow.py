@@ -156,6 +156,33 @@ def test_a_version_from_elsewhere_says_that_it_is_not_served(registry: Any, name
     assert registry.get_model_version_download_uri(name, copy.version) == "s3://bucket/model"
 
 
+def test_a_version_is_registered_and_copied_as_mlflow_does_it(
+    registry: Any,
+    empty_platform: RunningPlatform,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_platform.address)
+    for number in (1, 2):
+        version = mlflow.register_model("s3://bucket/model", name, tags={"kept": "yes"})
+        assert int(version.version) == number
+    registry.set_registered_model_alias(name, "champion", "2")
+    copy = registry.copy_model_version(f"models:/{name}@champion", f"{name}-copy")
+    assert copy.source == f"models:/{name}/2"
+    assert plain_tags(registry.get_model_version(f"{name}-copy", copy.version).tags) == {
+        "kept": "yes"
+    }
+    uri = registry.get_model_version_download_uri(f"{name}-copy", copy.version)
+    assert uri == "s3://bucket/model"
+
+
+def test_a_name_in_any_script_is_a_name(registry: Any, name: str) -> None:
+    registry.create_registered_model(f"modèle ü {name}", description="日本")
+    assert registry.get_registered_model(f"modèle ü {name}").description == "日本"
+
+
 def test_the_alias_of_deployment_is_the_production_stage(registry: Any, name: str) -> None:
     registry.create_registered_model(name)
     for _ in range(2):

@@ -397,16 +397,25 @@ private struct RegistryFilterReader {
     return "=<>(),".contains(characters[at]) ? String(characters[at]) : nil
   }
 
+  /// Two quotes in a row do not end it, and both stay: so MLflow reads them.
   private static func quoted(
     _ characters: [Character], _ at: inout Int, _ text: String
   ) throws(PlatformError) -> String {
     let quote = characters[at]
-    guard let end = characters[(at + 1)...].firstIndex(of: quote) else {
-      throw PlatformError(
-        .invalidArgument, "Invalid clause(s) in filter string: \(text) (a quote is not closed)")
+    let start = at + 1
+    at = start
+    while at < characters.count {
+      if characters[at] != quote {
+        at += 1
+      } else if at + 1 < characters.count, characters[at + 1] == quote {
+        at += 2
+      } else {
+        at += 1
+        return String(characters[start..<(at - 1)])
+      }
     }
-    defer { at = end + 1 }
-    return String(characters[(at + 1)..<end])
+    throw PlatformError(
+      .invalidArgument, "Invalid clause(s) in filter string: \(text) (a quote is not closed)")
   }
 
   /// Up to a blank or symbol outside of backticks and quotes.

@@ -2,8 +2,9 @@ import Core
 
 /// What moving one version to another stage changes: the versions of a model before, and the moves after which the registry's rules hold.
 ///
-/// The rules: at most one version is in production and one is the canary; a version that takes the place of another archives it; the
-/// version in production of a model that is served leaves only for another; only what the platform trained serves.
+/// The rules: at most one version is in production, one is the canary and one the shadow. What is replaced in production is archived, a canary
+/// or shadow that is replaced is registered again. The version in production of a model that is served leaves only for another, and a
+/// canary of it needs one, which answers the other keys. Only what the platform trained serves.
 package struct StageChange: Sendable {
   /// One version as the rules see it.
   package struct Version: Sendable, Equatable {
@@ -50,19 +51,24 @@ package struct StageChange: Sendable {
     of target: Version, to stage: ModelStage, why: String
   ) throws(PlatformError) -> [Move] {
     if target.stage == stage { return [] }
-    try checkMayLeave(target)
-    if stage.isServing { try checkMayServe(target) }
+    try checkMayLeave(target, for: stage)
     let move = Move(target.number, target.stage, stage, why: why)
-    guard stage == .production || stage == .canary else { return [move] }
-    let verb = stage == .production ? "was promoted" : "became the canary"
+    guard stage.isServing else { return [move] }
+    try checkMayServe(target, as: stage)
+    let isPromotion = stage == .production
+    let verb = isPromotion ? "was promoted" : "took its place as \(stage.rawValue)"
     let others = versions.filter { $0.stage == stage && $0.number != target.number }
     return others.map {
-      Move($0.number, stage, .archived, why: "version \(target.number) \(verb): \(why)")
+      Move(
+        $0.number, stage, isPromotion ? .archived : .registered,
+        why: "version \(target.number) \(verb): \(why)")
     } + [move]
   }
 
   /// Nothing would answer in the place of a production version that leaves without another.
-  private func checkMayLeave(_ target: Version) throws(PlatformError) {
+  private func checkMayLeave(
+    _ target: Version, for stage: ModelStage
+  ) throws(PlatformError) {
     guard target.stage == .production, target.isTrained, isDefined else { return }
     let other = versions.sorted { $0.number > $1.number }
       .first { $0.isTrained && $0.stage != .archived && $0.number != target.number }
@@ -70,11 +76,14 @@ package struct StageChange: Sendable {
       other.map { "martlet models promote \(model) \($0.number)" } ?? "martlet train \(model)"
     throw PlatformError(
       .failedPrecondition,
-      "version \(target.number) of model '\(model)' is in production and cannot be archived; "
+      "version \(target.number) of model '\(model)' is in production and cannot "
+        + "\(stage == .archived ? "be archived" : "become \(stage.rawValue)"); "
         + "promote another one, which archives it (\(next)), or remove the model from martlet.yaml")
   }
 
-  private func checkMayServe(_ target: Version) throws(PlatformError) {
+  private func checkMayServe(
+    _ target: Version, as stage: ModelStage
+  ) throws(PlatformError) {
     let name = "version \(target.number) of model '\(model)'"
     if target.isTrained, !isDefined {
       throw PlatformError(
@@ -87,6 +96,12 @@ package struct StageChange: Sendable {
         .failedPrecondition,
         "\(name) cannot serve: it was registered from elsewhere and its artifact is not in Martlet; "
           + "train one with `martlet train \(model)`")
+    }
+    if stage == .canary, isDefined, !versions.contains(where: { $0.stage == .production }) {
+      throw PlatformError(
+        .failedPrecondition,
+        "model '\(model)' has no version in production that would answer the other keys; promote one first: "
+          + "martlet models promote \(model) \(target.number)")
     }
   }
 }

@@ -97,6 +97,7 @@ extension CatalogStore {
     let view = registryReading
     _ = try await changing("the model cannot be renamed") { db in
       let model = try RegisteredModelRecord.model(db, view, name)
+      if new == name { return false }
       guard try !RegisteredModelRecord.exists(db, new) else { throw Self.exists(new) }
       try Self.checkIsNotUsed(db, model, "renamed")
       for (table, column) in [
@@ -229,13 +230,13 @@ extension CatalogStore {
     let now = clock.now
     let view = registryReading
     _ = try await changing("the model's stage cannot be changed") { db in
-      let moved = try Self.move(db, (model, version), to: stage, who: who, why: why, at: now)
+      let moved = try Self.move(model, version, to: stage, who: who, why: why, at: now, db)
       guard archivingOthers else { return moved }
       let others = try RegisteredModelRecord.model(db, view, model).versions
         .filter { $0.stage == stage && $0.version != version }
       for other in others {
         let why = "version \(version) was moved to \(stage.rawValue) in its place: \(why)"
-        _ = try Self.move(db, (model, other.version), to: .archived, who: who, why: why, at: now)
+        _ = try Self.move(model, other.version, to: .archived, who: who, why: why, at: now, db)
       }
       return moved || !others.isEmpty
     }
@@ -322,26 +323,25 @@ extension CatalogStore {
 
   /// Makes the moves of a change of stage; true where there were any.
   static func move(
-    _ db: Database, _ target: (model: String, version: Int64), to stage: ModelStage, who: String,
-    why: String, at time: Timestamp
+    _ model: String, _ version: Int64, to stage: ModelStage, who: String, why: String,
+    at time: Timestamp, _ db: Database
   ) throws -> Bool {
     let project = try AppliedDefinitions.newest(db)?.project
-    let versions = try ModelVersionRecord.staged(db, of: target.model)
-    guard let version = versions.first(where: { $0.number == target.version }) else {
-      throw RegisteredModelRecord.noVersion(
-        target.model, target.version, known: versions.map(\.number))
+    let versions = try ModelVersionRecord.staged(db, of: model)
+    guard let target = versions.first(where: { $0.number == version }) else {
+      throw RegisteredModelRecord.noVersion(model, version, known: versions.map(\.number))
     }
     let change = StageChange(
-      model: target.model, isDefined: project?.model(target.model) != nil, versions: versions)
-    let moves = try change.moves(of: version, to: stage, why: why)
-    if stage.isServing, version.isTrained, !moves.isEmpty, let project {
-      let trained = try ModelVersionRecord.find(db, model: target.model, version: target.version)
+      model: model, isDefined: project?.model(model) != nil, versions: versions)
+    let moves = try change.moves(of: target, to: stage, why: why)
+    if stage.isServing, target.isTrained, !moves.isEmpty, let project {
+      let trained = try ModelVersionRecord.find(db, model: model, version: version)
       try checkFeatures(of: trained, in: project)
     }
     for move in moves {
-      try ModelVersionRecord.move(db, move, of: target.model, who: who, at: time)
+      try ModelVersionRecord.move(db, move, of: model, who: who, at: time)
     }
-    if !moves.isEmpty { try RegisteredModelRecord.touch(db, target.model, at: time) }
+    if !moves.isEmpty { try RegisteredModelRecord.touch(db, model, at: time) }
     return !moves.isEmpty
   }
 

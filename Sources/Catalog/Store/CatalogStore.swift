@@ -320,7 +320,7 @@ extension CatalogStore: ModelRegistry {
     _ = try await changing("the model's stage cannot be changed") { db in
       // Only what was trained here has a `ModelVersion` to answer with.
       _ = try ModelVersionRecord.find(db, model: model, version: version)
-      return try Self.move(db, (model, version), to: stage, who: who, why: why, at: now)
+      return try Self.move(model, version, to: stage, who: who, why: why, at: now, db)
     }
     return try await reading("the catalog cannot be read") { db in
       try ModelVersionRecord.find(db, model: model, version: version)

@@ -74,6 +74,10 @@ enum ModelVersionRecord {
     try fetch(db, "job_id = ?", [job]).first
   }
 
+  static func production(_ db: Database, of model: String) throws -> ModelVersion? {
+    try fetch(db, "model = ? AND stage = 'production'", [model]).first
+  }
+
   /// Every version of a model with what the rules of stages go by.
   static func staged(_ db: Database, of model: String) throws -> [StageChange.Version] {
     try Row.fetchAll(

@@ -48,18 +48,23 @@ enum RegisteredModelRecord {
   ) throws -> RegisteredVersion {
     let tags = try tags(db, of: model)
     let aliases = try aliases(db, reading, of: model)
-    let found = try versions(db, reading, tags, aliases, of: model)
-    guard let version = found.first(where: { $0.version == number }) else {
-      throw noVersion(model, number, known: found.map(\.version))
+    let found = try versions(db, reading, tags, aliases, of: model, only: number)
+    guard let version = found.first else {
+      throw noVersion(
+        model, number, known: try ModelVersionRecord.staged(db, of: model).map(\.number))
     }
     return version
   }
 
   private static func versions(
     _ db: Database, _ reading: Reading, _ tags: [String: [Int64: [String: String]]],
-    _ aliases: [String: [String: Int64]], of model: String?
+    _ aliases: [String: [String: Int64]], of model: String?, only number: Int64? = nil
   ) throws -> [RegisteredVersion] {
-    let (clause, arguments) = restriction("model", model)
+    var (clause, arguments) = restriction("model", model)
+    if let number {
+      clause += " AND version = ?"
+      arguments += [number]
+    }
     let rows = try Row.fetchAll(
       db,
       sql: """

@@ -1,3 +1,4 @@
+import Catalog
 import Core
 import Foundation
 import HTTPTypes
@@ -38,8 +39,6 @@ struct MLflowCall: Sendable {
   }
 
   func required(_ name: String) throws -> String {
-    // Versions and the like may come as numbers.
-    if case .int(let number)? = single(name) { return String(number) }
     let text = try text(name)
     guard !text.isEmpty else {
       throw MLflowError.invalid("Missing value for required parameter '\(name)'.\(Self.hint)")
@@ -48,6 +47,8 @@ struct MLflowCall: Sendable {
   }
 
   func version() throws -> Int64 {
+    // Some clients send it as a number.
+    if case .int(let number)? = single("version") { return number }
     let text = try required("version")
     guard let number = Int64(text) else {
       throw MLflowError.invalid("Parameter 'version' must be an integer, got '\(text)'.")
@@ -64,11 +65,13 @@ struct MLflowCall: Sendable {
     }
   }
 
+  /// What a new model or version is to have. A copy brings the platform's own tags of what it is a copy of: those are left out.
   func tags() throws -> [String: String] {
     guard let value = fields["tags"], value != .null else { return [:] }
     guard let items = value.array else { throw Self.wrong("tags", value, "list") }
     return try items.reduce(into: [:]) { tags, item in
       guard let key = item["key"]?.string else { throw Self.wrong("tags", item, "tag") }
+      if key.hasPrefix(RegistryNames.ownTags) { return }
       tags[key] = item["value"]?.string ?? ""
     }
   }

@@ -8,7 +8,7 @@ extension ModelsCommand {
       abstract:
         "Move a version to a stage: registered, staging, canary, shadow, production, archived.",
       discussion: """
-        A version that comes to production or becomes the canary takes the place of another, which is archived.
+        A version that comes to production archives the one that was there; a canary or shadow that is replaced is registered again.
 
         EXAMPLE
           martlet models stage churn 2 staging --why "for the team to try"

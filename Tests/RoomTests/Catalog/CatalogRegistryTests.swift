@@ -196,6 +196,7 @@ struct CatalogRegistryTests {
         .stage, .alias("best"), .renamed(from: "a"),
       ])
     #expect(try await store.transitions(of: "a") == [])
+    #expect(try await store.rename(model: "b", to: "b", who: "bob") == renamed)
   }
 
   @Test(

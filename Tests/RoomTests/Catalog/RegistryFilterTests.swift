@@ -15,6 +15,7 @@ struct RegistryFilterTests {
       ("", true), ("   ", true),
       ("name = 'Churn_one'", true), ("name='churn_one'", false), ("name != 'Churn_one'", false),
       ("name LIKE 'Churn%'", true), ("name LIKE 'churn%'", false), ("name ilike 'CHURN%'", true),
+      ("name = 'it''s'", false),
       ("name LIKE '%rn_on%'", true), ("name LIKE 'Churn'", false), ("name LIKE '%e%e'", false),
       ("name LIKE 'C%n%_n_'", true), ("name LIKE ''", false), ("name LIKE '%'", true),
       ("name IN ('a', 'Churn_one')", true), ("name NOT IN ('a', 'b',)", true),
@@ -32,6 +33,14 @@ struct RegistryFilterTests {
     ])
   func matches(text: String, expected: Bool) throws {
     #expect(try RegistryFilter(parsing: text, of: .versions).matches(entry) == expected)
+  }
+
+  @Test("two quotes in a row are part of a text, as they are to MLflow")
+  func doubledQuotes() throws {
+    var quoted = entry
+    quoted.texts["name"] = "it''s"
+    #expect(try RegistryFilter(parsing: "name = 'it''s'", of: .models).matches(quoted))
+    #expect(try RegistryFilter(parsing: "name = \"it''s\"", of: .models).matches(quoted))
   }
 
   @Test("prompts that MLflow keeps among its models are found by who asks for them only")

@@ -16,25 +16,38 @@ struct StageChangeTests {
       .moves(of: target, to: stage, why: "because")
   }
 
-  @Test(
-    "a version takes the place of the one in production and of the canary",
-    arguments: [
-      (ModelStage.production, "version 2 was promoted: because"),
-      (.canary, "version 2 became the canary: because"),
-    ])
-  func replaces(stage: ModelStage, why: String) throws {
-    let versions = [Version(2, .registered), Version(1, stage)]
+  @Test("what is promoted archives what was in production")
+  func promotes() throws {
+    let versions = [Version(2, .registered), Version(1, .production)]
     #expect(
-      try moves(2, to: stage, of: versions) == [
-        Move(1, stage, .archived, why: why), Move(2, .registered, stage, why: "because"),
+      try moves(2, to: .production, of: versions) == [
+        Move(1, .production, .archived, why: "version 2 was promoted: because"),
+        Move(2, .registered, .production, why: "because"),
       ])
   }
 
   @Test(
-    "several versions may be in every other stage",
-    arguments: [
-      ModelStage.registered, .staging, .shadow, .archived,
-    ])
+    "there is one canary and one shadow: the one before is registered again",
+    arguments: [ModelStage.canary, .shadow])
+  func replaces(stage: ModelStage) throws {
+    let versions = [Version(3, .staging), Version(2, stage), Version(1, .production)]
+    let why = "version 3 took its place as \(stage.rawValue): because"
+    #expect(
+      try moves(3, to: stage, of: versions) == [
+        Move(2, stage, .registered, why: why), Move(3, .staging, stage, why: "because"),
+      ])
+  }
+
+  @Test("a canary needs a version in production, which answers the other keys")
+  func canaryAlone() throws {
+    #expect {
+      try moves(1, to: .canary, of: [Version(1, .registered)])
+    } throws: { "\($0)".contains("martlet models promote churn 1") }
+  }
+
+  @Test(
+    "several versions may be in every stage that answers nobody",
+    arguments: [ModelStage.registered, .staging, .archived])
   func shares(stage: ModelStage) throws {
     let from: ModelStage = stage == .registered ? .staging : .registered
     #expect(

@@ -5889,7 +5889,7 @@ extension Martlet_V1_Registry {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Moves a version to a stage; what has to make room for it is archived.
+        /// > Moves a version to a stage, and another one out of it where only one may be there.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Martlet_V1_SetStageRequest` messages.
@@ -6052,7 +6052,7 @@ extension Martlet_V1_Registry {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Moves a version to a stage; what has to make room for it is archived.
+        /// > Moves a version to a stage, and another one out of it where only one may be there.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
@@ -6213,7 +6213,7 @@ extension Martlet_V1_Registry {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Moves a version to a stage; what has to make room for it is archived.
+        /// > Moves a version to a stage, and another one out of it where only one may be there.
         ///
         /// - Parameters:
         ///   - request: A `Martlet_V1_SetStageRequest` message.
@@ -6728,7 +6728,7 @@ extension Martlet_V1_Registry {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Moves a version to a stage; what has to make room for it is archived.
+        /// > Moves a version to a stage, and another one out of it where only one may be there.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
@@ -6988,7 +6988,7 @@ extension Martlet_V1_Registry {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Moves a version to a stage; what has to make room for it is archived.
+        /// > Moves a version to a stage, and another one out of it where only one may be there.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
@@ -7271,7 +7271,7 @@ extension Martlet_V1_Registry.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Moves a version to a stage; what has to make room for it is archived.
+    /// > Moves a version to a stage, and another one out of it where only one may be there.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
@@ -7544,7 +7544,7 @@ extension Martlet_V1_Registry.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Moves a version to a stage; what has to make room for it is archived.
+    /// > Moves a version to a stage, and another one out of it where only one may be there.
     ///
     /// - Parameters:
     ///   - message: request message to send.
