@@ -16,7 +16,7 @@ struct NativeModelsTests {
   ]
 
   @Test("a tree model answers as its own library on 12,000 rows, to the bit", arguments: trees)
-  func trees(kind: String) async throws {
+  func treeModels(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)
       let form = try await project.engine.compare(
@@ -36,7 +36,7 @@ struct NativeModelsTests {
   @Test(
     "a linear model answers as scikit-learn on 12,000 rows, within the rounding of a sum",
     arguments: linear)
-  func linear(kind: String) async throws {
+  func linearModels(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)
       let form = try await project.engine.compare(

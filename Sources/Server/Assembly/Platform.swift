@@ -54,7 +54,6 @@ package struct Platform: Sendable {
       try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
     }
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
-
     let workers = WorkerPool(Self.workers(configuration), logger: log)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
@@ -62,8 +61,8 @@ package struct Platform: Sendable {
       queueRows: configuration.ingest.commitQueueRows, log: log)
     let native = configuration.nativeEngine(workers, log)
     let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: native, log: log)
-    let predictionLog = PredictionLog(
-      warehouse: warehouse, room: configuration.predictionLog.room, log: log)
+    let room = configuration.predictionLog.room
+    let predictionLog = PredictionLog(warehouse: warehouse, room: room, log: log)
     let predictor = Predictor(
       served: served, hydrator: hydrator, engine: native, log: predictionLog,
       definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
