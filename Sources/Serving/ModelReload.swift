@@ -26,25 +26,30 @@ package final class ModelReload: Service, Sendable {
     var metrics: [String: ModelMetrics] = [:]
     /// Why the version in production does not serve yet, by model.
     var failures: [String: String] = [:]
+    /// Models that a caller took out of service in this process, whatever the registry wants.
+    var unloaded: Set<String> = []
   }
 
   private let snapshot: Published<Snapshot>
   private let blobs: any BlobStore
   private let host: any ModelHost
   private let workersPerModel: Int
+  private let trust: ArtifactTrust
   private let clock: WorkerClock
   private let log: Logger
   private let table = Mutex(Table())
 
   package init(
     snapshot: Published<Snapshot>, blobs: any BlobStore, workers: any ModelHost,
-    workersPerModel: Int = 1, log: Logger = Logger(label: "martlet.reload"),
+    workersPerModel: Int = 1, trust: ArtifactTrust = ArtifactTrust(),
+    log: Logger = Logger(label: "martlet.reload"),
     clock: WorkerClock = .system
   ) {
     self.snapshot = snapshot
     self.blobs = blobs
     host = workers
     self.workersPerModel = workersPerModel
+    self.trust = trust
     self.clock = clock
     self.log = log
   }
@@ -59,7 +64,54 @@ package final class ModelReload: Service, Sendable {
   package var isReady: Bool {
     let models = snapshot.current.models.keys
     let current = current
-    return models.allSatisfy { snapshot.current.production(of: $0) == nil || current[$0] != nil }
+    return models.allSatisfy { model in
+      snapshot.current.production(of: model) == nil || current[model] != nil || isUnloaded(model)
+    }
+  }
+
+  // MARK: In and out of service
+
+  /// Whether a version, or the one in production, answers without being loaded first.
+  package func isLoaded(_ number: Int64?, of model: String) -> Bool {
+    table.withLock { table in
+      if let production = table.production[model], number == nil || production.version == number {
+        return true
+      }
+      return table.extras.contains { $0.key.model == model && $0.version == number }
+    }
+  }
+
+  package func isUnloaded(_ model: String) -> Bool {
+    table.withLock { $0.unloaded.contains(model) }
+  }
+
+  /// Lets go of every version of the model, and refuses its predictions until `load`; its last calls are answered.
+  package func unload(_ model: String) {
+    let gone = table.withLock { table in
+      table.unloaded.insert(model)
+      table.wanted[model] = nil
+      var gone = table.extras.filter { $0.key.model == model }
+      table.extras.removeAll { $0.key.model == model }
+      if let production = table.production.removeValue(forKey: model) { gone.append(production) }
+      return gone
+    }
+    for served in gone { host.unload(served.key) }
+  }
+
+  /// Takes the model back into service; returns once its production version is loaded.
+  package func load(_ model: String, in snapshot: Snapshot, timeout: Span) async throws {
+    table.withLock { table in
+      table.unloaded.remove(model)
+      table.wanted[model] = snapshot.production(of: model)?.version
+    }
+    _ = try await version(nil, of: model, in: snapshot, timeout: timeout)
+  }
+
+  private func checkInService(_ model: String) throws {
+    guard isUnloaded(model) else { return }
+    throw PlatformError(
+      .failedPrecondition,
+      "model '\(model)' was unloaded; load it again: POST /v2/repository/models/\(model)/load")
   }
 
   // MARK: Following the registry
@@ -80,8 +132,9 @@ package final class ModelReload: Service, Sendable {
   /// Notes what production is now; versions that went out of production without a successor are let
   /// go.
   private func newlyWanted(in snapshot: Snapshot) -> [ModelVersion] {
-    let production = snapshot.models.keys.compactMap { snapshot.production(of: $0) }
+    let all = snapshot.models.keys.compactMap { snapshot.production(of: $0) }
     let (new, gone) = table.withLock { table in
+      let production = all.filter { !table.unloaded.contains($0.model) }
       let new = production.filter { table.wanted[$0.model] != $0.version }
       table.wanted = Dictionary(production.map { ($0.model, $0.version) }) { first, _ in first }
       for version in new { table.failures[version.model] = nil }
@@ -121,6 +174,7 @@ package final class ModelReload: Service, Sendable {
   }
 
   private func load(_ version: ModelVersion) async throws {
+    try trust.check(version)
     let path = try await blobs.localPath(of: version.artifact)
     var artifact = ModelArtifact(
       key: ModelKey(model: version.model, version: version.version), path: path,
@@ -173,6 +227,7 @@ package final class ModelReload: Service, Sendable {
   package func version(
     _ number: Int64?, of model: String, in snapshot: Snapshot, timeout: Span
   ) async throws -> ServedModel {
+    try checkInService(model)
     let known = table.withLock { table -> ServedModel? in
       guard let number else { return table.production[model] }
       if let served = table.production[model], served.version == number { return served }

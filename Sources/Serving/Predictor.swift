@@ -49,10 +49,12 @@ package final class Predictor: Sendable {
     let deadline = Span(microseconds: start.microseconds + allowed.microseconds)
     var attempt = PredictAttempt(
       requestID: request.requestID ?? requestIDs.next(), model: model,
-      entities: snapshot.project.entities, rows: request.rows,
+      entities: snapshot.project.entities,
+      rows: request.vectors.map { .init(repeating: [:], count: $0.count) } ?? request.rows,
+      vectors: request.vectors,
       route: request.version == nil ? "production" : "version", start: start)
     do {
-      try Self.check(request.rows, for: model)
+      try Self.check(attempt.rows, hydrates: request.vectors == nil, for: model)
       return try await predict(&attempt, by: request.version, in: snapshot, until: deadline)
     } catch {
       let told = isLate(error, deadline, allowed) ? late(error, model.name, allowed) : error
@@ -82,10 +84,7 @@ package final class Predictor: Sendable {
     _ attempt: inout PredictAttempt, by version: ServedModel, until deadline: Span
   ) async throws -> PredictAnswer {
     let begin = stopwatch.now()
-    let hydrated = try await hydrator.hydrate(
-      HydrateRequest(
-        vector: version.artifact.features, inputs: attempt.model.inputs,
-        entities: attempt.model.entities, rows: attempt.rows))
+    let hydrated = try await inputs(of: attempt, for: version)
     attempt.hydrated = hydrated
     attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
     let columns = try MissingFeatures.resolve(
@@ -107,6 +106,18 @@ package final class Predictor: Sendable {
     version.metrics.count("ok", version: version.version, rows: attempt.rows.count)
     log.record(attempt.records(scored.values, nil, at: hydrated.time))
     return attempt.answer(scored.values, hydrated, by: version)
+  }
+
+  private func inputs(
+    of attempt: PredictAttempt, for version: ServedModel
+  ) async throws -> HydratedRows {
+    if let vectors = attempt.vectors {
+      return try GivenVectors.rows(vectors, for: version.artifact, at: clock.now)
+    }
+    return try await hydrator.hydrate(
+      HydrateRequest(
+        vector: version.artifact.features, inputs: attempt.model.inputs,
+        entities: attempt.model.entities, rows: attempt.rows))
   }
 
   private func fail(_ attempt: inout PredictAttempt, _ error: any Error) {
@@ -168,12 +179,15 @@ package final class Predictor: Sendable {
     return model
   }
 
-  private static func check(_ rows: [RequestRow], for model: ModelDefinition) throws {
+  private static func check(
+    _ rows: [RequestRow], hydrates: Bool, for model: ModelDefinition
+  ) throws {
     guard !rows.isEmpty, rows.count <= maximumRows else {
       throw PlatformError(
         .invalidArgument,
         "a prediction of '\(model.name)' takes 1 to \(maximumRows) rows, but got \(rows.count)")
     }
+    guard hydrates else { return }
     for input in model.inputs where model.missing.perFeature[input.name] == nil {
       guard let row = rows.firstIndex(where: { $0[input.name] == nil }) else { continue }
       throw PlatformError(
@@ -223,6 +237,8 @@ struct PredictAttempt: Sendable {
   let model: ModelDefinition
   let entities: [EntityDefinition]
   var rows: [RequestRow]
+  /// In place of rows to hydrate.
+  let vectors: ColumnBatch?
   let route: String
   let start: Span
   /// Nil until one is found.
@@ -244,11 +260,13 @@ struct PredictAttempt: Sendable {
     _ values: [Double]?, _ error: PlatformError?, at time: Timestamp
   ) -> [PredictionRecord] {
     rows.indices.map { row in
-      PredictionRecord(
+      var record = PredictionRecord(
         requestID: rows.count == 1 ? requestID : "\(requestID)#\(row + 1)", model: model,
         entities: entities, version: version, route: route, row: rows[row],
         vector: hydrated?.vectors[row],
         value: values?[row], error: error?.description, time: time, latency: latency)
+      record.isGiven = vectors != nil
+      return record
     }
   }
 }

@@ -24,6 +24,8 @@ package struct ModelArtifact: Sendable, Equatable {
   package var features: [String]
   /// The file that the native engine reads; nil where only workers can serve the version.
   package var nativePath: String?
+  /// The size of the file; 0 where it is not known.
+  package var bytes = 0
 
   package init(key: ModelKey, path: String, sha256: String, format: String, features: [String]) {
     self.key = key
@@ -32,6 +34,16 @@ package struct ModelArtifact: Sendable, Equatable {
     self.format = format
     self.features = features
   }
+}
+
+/// How far the versions of libraries may differ from those that a model was trained with.
+package enum LibraryVersions: String, Sendable, CaseIterable {
+  /// Not at all.
+  case exact
+  /// In what comes after the second number.
+  case minor
+  /// As they like; differences are logged.
+  case off
 }
 
 /// One piece of work for a Python process.

@@ -9,14 +9,14 @@ import Workers
   "Native models", .serialized, .enabled(if: PythonWorkers.python != nil, PythonWorkers.absent))
 struct NativeModelsTests {
   /// To the bit, missing values, categorical splits and categories that training never saw included.
-  static let trees = [
+  static let treeKinds = [
     "lightgbm_classifier", "lightgbm_regressor", "lightgbm_booster", "lightgbm_texts",
     "lightgbm_stopped", "xgboost_classifier", "xgboost_regressor", "xgboost_stopped",
     "xgboost_forest",
   ]
 
-  @Test("a tree model answers as its own library on 12,000 rows, to the bit", arguments: trees)
-  func treeModels(kind: String) async throws {
+  @Test("a tree model answers as its own library on 12,000 rows, to the bit", arguments: treeKinds)
+  func trees(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)
       let form = try await project.engine.compare(
@@ -28,15 +28,15 @@ struct NativeModelsTests {
     }
   }
 
-  static let linear = [
+  static let linearKinds = [
     "linear", "ridge", "lasso", "elastic_net", "logistic", "standard_logistic", "standard_ridge",
     "min_max_logistic", "both_linear",
   ]
 
   @Test(
     "a linear model answers as scikit-learn on 12,000 rows, within the rounding of a sum",
-    arguments: linear)
-  func linearModels(kind: String) async throws {
+    arguments: linearKinds)
+  func linear(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)
       let form = try await project.engine.compare(
@@ -83,7 +83,7 @@ struct NativeModelsTests {
     }
   }
 
-  @Test("contributions are the library's own and sum up to the raw score", arguments: trees)
+  @Test("contributions are the library's own and sum up to the raw score", arguments: treeKinds)
   func contributions(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)

@@ -74,6 +74,7 @@ struct DescribedItem {
         add("derived \(feature.name)", expression.text)
       }
     }
+    add("serving", model.serving?.text)
     add("missing", model.missing.default.text)
     for (feature, rule) in model.missing.perFeature.sorted(by: { $0.key < $1.key }) {
       add("missing \(feature)", rule.text)
@@ -120,6 +121,15 @@ extension MissingPolicy.Rule {
 extension LabelDefinition {
   fileprivate var text: String {
     "\(value.text) of \(source)\(join.map { " joined by \($0)" } ?? "") after \(delay)"
+  }
+}
+
+extension ServingDefinition {
+  fileprivate var text: String {
+    let most = workers.maximum.map { "\($0)" } ?? "as many as cores"
+    return
+      "batches of \(batch.rows) rows within \(batch.wait), \(workers.minimum) to \(most) workers for waits of "
+      + "\(workers.queueWait), \(queue) calls waiting"
   }
 }
 

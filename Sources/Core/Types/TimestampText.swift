@@ -43,6 +43,7 @@ extension Timestamp: CustomStringConvertible {
     // A date is its first instant.
     if reader.atEnd {
       let seconds = daysSinceEpoch(year, month, day) * 86_400
+      guard year > 0 else { return .failure(.malformed) }
       return allowLocal
         ? .success(Timestamp(microseconds: seconds * 1_000_000)) : .failure(.withoutZone)
     }
@@ -71,11 +72,16 @@ extension Timestamp: CustomStringConvertible {
     guard reader.atEnd else { return .failure(.malformed) }
     let seconds =
       daysSinceEpoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset
-    return .success(Timestamp(microseconds: seconds * 1_000_000 + fraction))
+    let microseconds = seconds * 1_000_000 + fraction
+    guard bounds.contains(microseconds) else { return .failure(.malformed) }
+    return .success(Timestamp(microseconds: microseconds))
   }
 
   /// ISO 8601 in UTC, with as many decimals (0, 3 or 6) as the value needs.
   package var description: String {
+    // What an engine's own infinities come as.
+    if microseconds == .max { return "infinity" }
+    if microseconds == -.max { return "-infinity" }
     let (days, inDay) = splitDays
     let (year, month, day) = Timestamp.civil(fromDays: days)
     let seconds = inDay / 1_000_000
@@ -106,8 +112,9 @@ extension Timestamp: CustomStringConvertible {
 
   /// Whole days since the epoch and the microseconds of the day that has begun.
   package var splitDays: (days: Int64, microseconds: Int64) {
-    let start = floorMultiple(microseconds, 86_400_000_000)
-    return (start / 86_400_000_000, microseconds - start)
+    let day: Int64 = 86_400_000_000
+    let (days, rest) = microseconds.quotientAndRemainder(dividingBy: day)
+    return rest < 0 ? (days - 1, rest + day) : (days, rest)
   }
 
   package static func daysSinceEpoch(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {

@@ -107,7 +107,7 @@ struct FeatureVerification {
     let rows = try await services.warehouse.query(
       """
       SELECT request_id, model_id, model_version, entity_keys, model_inputs, request_inputs, event_datetime FROM (
-        SELECT * FROM model_logs WHERE model_inputs IS NOT NULL AND model_inputs <> '[]'
+        SELECT * FROM model_logs WHERE model_inputs IS NOT NULL AND model_inputs <> '[]' AND entity_keys <> 'null'
           AND event_datetime >= ? AND (? IS NULL OR model_id = ?))
       USING SAMPLE reservoir(\(count) ROWS)
       """, [.timestamp(services.clock.now - window), name, name], as: LoggedVector.self)
@@ -127,8 +127,9 @@ struct FeatureVerification {
       outcome.ofFormerDefinitions += all - vector.values.count - vector.derived.count
       if !vector.values.isEmpty || !vector.derived.isEmpty { served.append(vector) }
     }
-    outcome.report = try await ParityCheck(warehouse: services.warehouse).run(
-      served, snapshot: snapshot)
+    outcome.report = try await ParityCheck(warehouse: services.warehouse, clock: services.clock)
+      .run(
+        served, snapshot: snapshot)
     return outcome
   }
 
@@ -180,7 +181,8 @@ struct FeatureVerification {
             values: Dictionary(uniqueKeysWithValues: zip(names, found.1.values)))
         }
         outcome.report.add(
-          try await ParityCheck(warehouse: services.warehouse).run(served, snapshot: snapshot))
+          try await ParityCheck(warehouse: services.warehouse, clock: services.clock).run(
+            served, snapshot: snapshot))
       }
     }
     return outcome

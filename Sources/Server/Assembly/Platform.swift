@@ -24,6 +24,8 @@ package struct Platform: Sendable {
   private let scheduler: Scheduler
   /// Nil where it is not enabled.
   private let database: DatabaseService?
+  /// Nil where no workers of other machines are taken.
+  private let workerDoor: WorkerDoor?
 
   /// Opens the stores of the data directory and brings the online state up to date.
   init(_ configuration: Configuration) async throws {
@@ -36,10 +38,8 @@ package struct Platform: Sendable {
     let warehouse = try await configuration.warehouse.open(
       in: data, guests: configuration.databaseService.guests)
     let clock = try await Self.clock(configuration, warehouse)
-    let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
-    let jobs = try JobQueue(
-      path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts
-    )
+    let (catalog, trust) = try configuration.openCatalog(in: data, clock, log)
+    let jobs = try configuration.jobs.queue(in: data)
     let blobs = try configuration.blobs.open(in: data)
 
     let identity = try await warehouse.identity()
@@ -55,12 +55,14 @@ package struct Platform: Sendable {
     }
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
     let workers = WorkerPool(Self.workers(configuration), logger: log)
+    workerDoor = try WorkerDoor(configuration.workers, workers, log)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
       queueRows: configuration.ingest.commitQueueRows, log: log)
     let native = configuration.nativeEngine(workers, log)
-    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: native, log: log)
+    let served = ModelReload(
+      snapshot: catalog.changes, blobs: blobs, workers: native, trust: trust, log: log)
     let room = configuration.predictionLog.room
     let predictionLog = PredictionLog(warehouse: warehouse, room: room, log: log)
     let predictor = Predictor(
@@ -87,14 +89,15 @@ package struct Platform: Sendable {
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     let kafka = try configuration.kafka.ends(ingestor, online, store, warehouse: identity, log)
     services = PlatformServices(
-      configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
-      ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
-      tables: DuckDBTableFiles(),
-      hydrator: hydrator, predictor: predictor, served: served, log: predictionLog,
-      monitor: monitor, jobs: jobs,
-      datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
+      configuration: configuration, catalog: catalog, blobs: blobs, warehouse: warehouse,
+      online: online, ingestor: ingestor,
+      files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
+      tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
+      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers, trust: trust,
+      spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
-      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch)
+      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch,
+      onlineWatch: OnlineStoreWatch(online, log))
   }
 
   /// Everything that runs, in the order of starting.
@@ -104,16 +107,16 @@ package struct Platform: Sendable {
       StoreService(services, log),
       Loop("catalog") { [services] in await services.catalog.run() },
       Loop("definitions") { [services] in await services.online.run() },
+      Loop("serving rules") { [services] in await services.followServingRules() },
+      Loop("model metadata") { [services, log] in
+        await ModelMetadata(services.catalog, services.warehouse, log).run()
+      },
       services.workers,
       services.log,
       services.openLineage,
       IngestService(services.ingestor),
-      Ticker(every: .seconds(5)) { [services, log] in
-        do {
-          try await services.online.mend()
-        } catch {
-          log.debug("the online store could not be looked at", metadata: ["error": "\(error)"])
-        }
+      Loop("watching the online store") { [services] in
+        await services.onlineWatch.run { try await services.erasure.resume() }
       },
       Loop("kafka") { [services] in await services.stream?.run() },
       Loop("watching Kafka") { [services] in await services.kafkaWatch?.run() },
@@ -128,6 +131,7 @@ package struct Platform: Sendable {
         ).run()
       },
     ]
+    if let workerDoor { list.append(workerDoor) }
     if let database { list.append(database) }
     if roles.contains(.serving) { list.append(services.served) }
     if roles.contains(.orchestrator) {
@@ -185,12 +189,14 @@ package struct Platform: Sendable {
 
   private static func workers(_ configuration: Configuration) -> WorkerConfiguration {
     let workers = configuration.workers
-    return WorkerConfiguration(
+    var room = WorkerConfiguration(
       python: workers.python, pythonPath: PythonRuntime.path,
       directory: configuration.data.directory,
       maxPythonWorkers: workers.maxPythonWorkers, heartbeatInterval: workers.heartbeat,
       heartbeatTimeout: workers.heartbeatTimeout, helloTimeout: workers.startTimeout,
       idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
+    room.libraryVersions = workers.libraryVersions
+    return room
   }
 
   /// Drift → job: where the ring closes.

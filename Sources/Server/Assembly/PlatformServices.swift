@@ -18,6 +18,8 @@ struct PushReceipt: Sendable {
   var warnings: [String: Int] = [:]
   /// Records of erased keys, of which nothing was kept.
   var erased = 0
+  /// Events that are older than their source keeps them, of which nothing was kept.
+  var expired = 0
   /// Records that went to a topic; of these `accepted` counts what will pass, and nobody knows of duplicates yet.
   var produced = 0
 }
@@ -86,6 +88,7 @@ struct HistoryCall: Sendable {
 package struct PlatformServices: Sendable {
   let configuration: Configuration
   let catalog: CatalogStore
+  let blobs: any BlobStore
   let warehouse: any Warehouse
   let online: OnlineState
   let ingestor: Ingestor
@@ -99,6 +102,8 @@ package struct PlatformServices: Sendable {
   let jobs: JobQueue
   let datasets: DatasetStore
   let workers: WorkerPool
+  /// Which versions' artifacts are opened.
+  let trust: ArtifactTrust
   let spool: Spool
   let metrics: PrometheusMetrics
   let clock: any WallClock
@@ -109,6 +114,10 @@ package struct PlatformServices: Sendable {
   let pushProducer: PushProducer?
   /// Looks at the brokers; nil where none are set.
   let kafkaWatch: KafkaWatch?
+  let onlineWatch: OnlineStoreWatch
+  /// What the Open Inference Protocol tells of predictions so far.
+  let statistics = InferenceStatistics()
+  let signatures = InferenceSignatures()
 
   // MARK: Definitions
 
@@ -196,10 +205,26 @@ package struct PlatformServices: Sendable {
   func predict(
     model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?
   ) async throws -> PredictAnswer {
-    try require(.serving)
-    return try await predictor.predict(
+    try await predict(
       PredictRequest(
         model: model, version: version, rows: rows, requestID: requestID, timeout: timeout))
+  }
+
+  func predict(_ request: PredictRequest) async throws -> PredictAnswer {
+    try require(.serving)
+    let start = DispatchTime.now().uptimeNanoseconds
+    do {
+      let answer = try await predictor.predict(request)
+      statistics.record(answer, at: clock.now)
+      return answer
+    } catch {
+      if let version = request.version ?? servedVersion(of: request.model) {
+        statistics.recordFailure(
+          model: request.model, version: version,
+          microseconds: Int((DispatchTime.now().uptimeNanoseconds - start) / 1_000), at: clock.now)
+      }
+      throw error
+    }
   }
 
   func servedVersion(of model: String) -> Int64? { served.current[model]?.version }
@@ -297,14 +322,26 @@ package struct PlatformServices: Sendable {
     kafkaWatch?.record(in: metrics)
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
-    metrics.setGauge("martlet_online_store_away", [], to: ingestor.isBehind ? 1 : 0)
+    metrics.setGauge(
+      "martlet_online_store_away", [],
+      to: ingestor.isBehind || onlineWatch.fault != nil ? 1 : 0)
     metrics.setGauge("martlet_ingest_queue_rows", [], to: Double(ingestor.queuedRows))
     return metrics.exposition()
   }
 
+  /// By view how many keys have a state; none, and why, where the online store is away.
+  private func entityKeys() async -> ([String: Int], (any Error)?) {
+    if let fault = onlineWatch.fault { return ([:], fault) }
+    do {
+      return (try await online.counts(), nil)
+    } catch {
+      return ([:], error)
+    }
+  }
+
   func status() async throws -> JSON {
     let snapshot = catalog.changes.current
-    let keys = try await online.counts()
+    let (keys, fault) = await entityKeys()
     let now = clock.now
     return .object([
       "project": .string(snapshot.project.name), "now": .string(clock.now.description),
@@ -321,6 +358,9 @@ package struct PlatformServices: Sendable {
         }),
       "freshness": .array(try freshness().map { $0.json(at: now) }),
       "kafka": kafkaWatch?.json ?? .null,
+      "online_store": .object([
+        "ready": .bool(fault == nil), "error": fault.map { .string("\($0)") } ?? .null,
+      ]),
       "entity_keys": .object(keys.sorted { $0.key < $1.key }.map { .init($0, .int(Int64($1))) }),
       "serving": .object(
         served.current.sorted { $0.key < $1.key }.map { .init($0.key, .int($0.value.version)) }),
@@ -331,6 +371,8 @@ package struct PlatformServices: Sendable {
             "memory_bytes": .int(Int64(worker.memory)),
             "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
             "last_end": worker.lastEnd.map { .string($0) } ?? .null,
+            "models": .array(worker.models.map { .string($0.description) }),
+            "remote": worker.remote.map { .string($0) } ?? .null,
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),

@@ -65,7 +65,10 @@ struct ModelsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "models", abstract: "Models, versions and their stages.",
     discussion: "EXAMPLE\n  martlet models promote churn 2 --why \"better AUC\"",
-    subcommands: [List.self, Show.self, Promote.self, Archive.self], defaultSubcommand: List.self)
+    subcommands: [
+      List.self, Show.self, Promote.self, Archive.self, Stage.self, Alias.self, Tag.self,
+      History.self, Registered.self, Sign.self,
+    ], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -150,6 +153,30 @@ struct ModelsCommand: AsyncParsableCommand {
     }
   }
 
+  struct Sign: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Sign versions as the registry has them, with the key of the platform.",
+      discussion: "EXAMPLE\n  martlet models sign churn\n  martlet models sign churn 2")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "The model.") var model: String
+    @Argument(help: "The version; all of the model's without it.") var version: Int?
+    @Option(help: "Kept with the audit.") var why = "by hand"
+
+    func run() async throws {
+      var numbers = version.map { [$0] } ?? []
+      if version == nil {
+        let answer = try await PlatformConnection.with(options) {
+          try await $0.get("/api/v1/models/\(model.urlEscaped)")
+        }
+        numbers = (answer["versions"]?.array ?? []).compactMap { $0["version"]?.int.map(Int.init) }
+      }
+      for number in numbers.sorted() {
+        try await move(
+          .init(options: options, model: model, version: number, why: why, to: "sign"))
+      }
+    }
+  }
+
   struct Transition: Sendable {
     var options: CommonOptions
     var model: String
@@ -160,7 +187,6 @@ struct ModelsCommand: AsyncParsableCommand {
 
   /// Moves a version to another stage and prints it.
   static func move(_ call: Transition) async throws {
-    let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
     let body = JSON.object(["who": .string(user), "why": .string(call.why)])
     let (answer, note) = try await PlatformConnection.with(call.options) { platform in
       let answer = try await platform.post(

@@ -470,6 +470,9 @@ package nonisolated struct Martlet_V1_PushResponse: Sendable {
   /// Records that are in their topic; of these it is not told whether they were there before.
   package var produced: UInt64 = 0
 
+  /// Events that are older than their source keeps them, of which nothing was kept.
+  package var expired: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1085,7 +1088,7 @@ package nonisolated struct Martlet_V1_VerifyFeaturesResponse: Sendable {
 
   package var compared: UInt64 = 0
 
-  /// Without those that were in flight.
+  /// Without those that were in flight or are past retention.
   package var mismatches: UInt64 = 0
 
   package var inFlight: UInt64 = 0
@@ -1099,6 +1102,9 @@ package nonisolated struct Martlet_V1_VerifyFeaturesResponse: Sendable {
 
   /// The first mismatches.
   package var examples: [Martlet_V1_FeatureMismatch] = []
+
+  /// Differences that events explain which retention has dropped.
+  package var pastRetention: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1114,7 +1120,7 @@ package nonisolated struct Martlet_V1_VerifiedFeature: Sendable {
 
   package var compared: UInt64 = 0
 
-  /// missing_online, missing_in_warehouse, stale_online, expired_differs, null_differs, value_differs, in_flight
+  /// missing_online, missing_in_warehouse, stale_online, expired_differs, null_differs, value_differs, in_flight, past_retention
   package var causes: Dictionary<String,UInt64> = [:]
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -1438,82 +1444,6 @@ package nonisolated struct Martlet_V1_Job: Sendable {
   package var version: Int64 = 0
 
   package var progress: String = String()
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Martlet_V1_ListVersionsRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var model: String = String()
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Martlet_V1_ListVersionsResponse: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var versions: [Martlet_V1_ModelVersion] = []
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Martlet_V1_PromoteRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var model: String = String()
-
-  package var version: Int64 = 0
-
-  package var why: String = String()
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Martlet_V1_ArchiveRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var model: String = String()
-
-  package var version: Int64 = 0
-
-  package var why: String = String()
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Martlet_V1_ModelVersion: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var model: String = String()
-
-  package var version: Int64 = 0
-
-  package var stage: String = String()
-
-  package var artifact: String = String()
-
-  package var metrics: Dictionary<String,Double> = [:]
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2231,7 +2161,7 @@ nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PushResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}quarantined\0\u{1}reasons\0\u{1}warnings\0\u{1}erased\0\u{1}produced\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}quarantined\0\u{1}reasons\0\u{1}warnings\0\u{1}erased\0\u{1}produced\0\u{1}expired\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2246,6 +2176,7 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
       case 5: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &self.warnings) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.erased) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.produced) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.expired) }()
       default: break
       }
     }
@@ -2273,6 +2204,9 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
     if self.produced != 0 {
       try visitor.visitSingularUInt64Field(value: self.produced, fieldNumber: 7)
     }
+    if self.expired != 0 {
+      try visitor.visitSingularUInt64Field(value: self.expired, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2284,6 +2218,7 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
     if lhs.warnings != rhs.warnings {return false}
     if lhs.erased != rhs.erased {return false}
     if lhs.produced != rhs.produced {return false}
+    if lhs.expired != rhs.expired {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3481,7 +3416,7 @@ nonisolated extension Martlet_V1_VerifyFeaturesRequest: SwiftProtobuf.Message, S
 
 nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VerifyFeaturesResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}passed\0\u{1}vectors\0\u{1}compared\0\u{1}mismatches\0\u{3}in_flight\0\u{3}mismatch_share\0\u{3}of_former_definitions\0\u{1}features\0\u{1}examples\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}passed\0\u{1}vectors\0\u{1}compared\0\u{1}mismatches\0\u{3}in_flight\0\u{3}mismatch_share\0\u{3}of_former_definitions\0\u{1}features\0\u{1}examples\0\u{3}past_retention\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3498,6 +3433,7 @@ nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, 
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.ofFormerDefinitions) }()
       case 8: try { try decoder.decodeRepeatedMessageField(value: &self.features) }()
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.examples) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.pastRetention) }()
       default: break
       }
     }
@@ -3531,6 +3467,9 @@ nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, 
     if !self.examples.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.examples, fieldNumber: 9)
     }
+    if self.pastRetention != 0 {
+      try visitor.visitSingularUInt64Field(value: self.pastRetention, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3544,6 +3483,7 @@ nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, 
     if lhs.ofFormerDefinitions != rhs.ofFormerDefinitions {return false}
     if lhs.features != rhs.features {return false}
     if lhs.examples != rhs.examples {return false}
+    if lhs.pastRetention != rhs.pastRetention {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4266,196 +4206,6 @@ nonisolated extension Martlet_V1_Job: SwiftProtobuf.Message, SwiftProtobuf._Mess
     if lhs.error != rhs.error {return false}
     if lhs.version != rhs.version {return false}
     if lhs.progress != rhs.progress {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Martlet_V1_ListVersionsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".ListVersionsRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.model) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.model.isEmpty {
-      try visitor.visitSingularStringField(value: self.model, fieldNumber: 1)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Martlet_V1_ListVersionsRequest, rhs: Martlet_V1_ListVersionsRequest) -> Bool {
-    if lhs.model != rhs.model {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Martlet_V1_ListVersionsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".ListVersionsResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}versions\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.versions) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.versions.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.versions, fieldNumber: 1)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Martlet_V1_ListVersionsResponse, rhs: Martlet_V1_ListVersionsResponse) -> Bool {
-    if lhs.versions != rhs.versions {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Martlet_V1_PromoteRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".PromoteRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0\u{1}version\0\u{1}why\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.model) }()
-      case 2: try { try decoder.decodeSingularInt64Field(value: &self.version) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.why) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.model.isEmpty {
-      try visitor.visitSingularStringField(value: self.model, fieldNumber: 1)
-    }
-    if self.version != 0 {
-      try visitor.visitSingularInt64Field(value: self.version, fieldNumber: 2)
-    }
-    if !self.why.isEmpty {
-      try visitor.visitSingularStringField(value: self.why, fieldNumber: 3)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Martlet_V1_PromoteRequest, rhs: Martlet_V1_PromoteRequest) -> Bool {
-    if lhs.model != rhs.model {return false}
-    if lhs.version != rhs.version {return false}
-    if lhs.why != rhs.why {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Martlet_V1_ArchiveRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".ArchiveRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0\u{1}version\0\u{1}why\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.model) }()
-      case 2: try { try decoder.decodeSingularInt64Field(value: &self.version) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.why) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.model.isEmpty {
-      try visitor.visitSingularStringField(value: self.model, fieldNumber: 1)
-    }
-    if self.version != 0 {
-      try visitor.visitSingularInt64Field(value: self.version, fieldNumber: 2)
-    }
-    if !self.why.isEmpty {
-      try visitor.visitSingularStringField(value: self.why, fieldNumber: 3)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Martlet_V1_ArchiveRequest, rhs: Martlet_V1_ArchiveRequest) -> Bool {
-    if lhs.model != rhs.model {return false}
-    if lhs.version != rhs.version {return false}
-    if lhs.why != rhs.why {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Martlet_V1_ModelVersion: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".ModelVersion"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0\u{1}version\0\u{1}stage\0\u{1}artifact\0\u{1}metrics\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.model) }()
-      case 2: try { try decoder.decodeSingularInt64Field(value: &self.version) }()
-      case 3: try { try decoder.decodeSingularStringField(value: &self.stage) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.artifact) }()
-      case 5: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufDouble>.self, value: &self.metrics) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.model.isEmpty {
-      try visitor.visitSingularStringField(value: self.model, fieldNumber: 1)
-    }
-    if self.version != 0 {
-      try visitor.visitSingularInt64Field(value: self.version, fieldNumber: 2)
-    }
-    if !self.stage.isEmpty {
-      try visitor.visitSingularStringField(value: self.stage, fieldNumber: 3)
-    }
-    if !self.artifact.isEmpty {
-      try visitor.visitSingularStringField(value: self.artifact, fieldNumber: 4)
-    }
-    if !self.metrics.isEmpty {
-      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufDouble>.self, value: self.metrics, fieldNumber: 5)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Martlet_V1_ModelVersion, rhs: Martlet_V1_ModelVersion) -> Bool {
-    if lhs.model != rhs.model {return false}
-    if lhs.version != rhs.version {return false}
-    if lhs.stage != rhs.stage {return false}
-    if lhs.artifact != rhs.artifact {return false}
-    if lhs.metrics != rhs.metrics {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
