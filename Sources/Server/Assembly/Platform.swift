@@ -68,7 +68,6 @@ package struct Platform: Sendable {
     let predictor = Predictor(
       served: served, hydrator: hydrator, engine: native, log: predictionLog,
       definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
-
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
       retraining: Self.retraining(jobs, clock), clock: clock, log: log)
