@@ -29,7 +29,7 @@ models:
     features: [{", ".join(NAMES)}]
     inputs: {{{", ".join(f"{name}: double" for name in NAMES)}}}
     spine: {{source: rows, time: ts}}
-    label: {{source: rows, value: label > 0, delay: 0s}}
+    label: {{source: rows, value: label > 0, delay: 1s}}
     train: {{run: train.py:train, metric: roc_auc}}
 """
 

@@ -95,6 +95,9 @@ package struct TrainingJob: Sendable {
     }
     try await progress("evaluating and publishing")
     let version = try await publish(job, model, train, data, outcome)
+    if let native = version.native {
+      report.say(TaskLine(level: "info", logger: "martlet", message: native.summary))
+    }
     return try await promoteIfAsked(version, job, evaluation: data, train: train)
   }
 

@@ -39,6 +39,7 @@ struct ArtifactSignerTests {
       { $0.format = "onnx" }, { $0.features.removeLast() }, { $0.features.reverse() },
       { $0.artifactSignature?.removeLast() }, { $0.artifactSignature = "hmac-sha256:\(signer.keyName):00" },
       { $0.artifactSignature = "none" },
+      { $0.native = NativeForm(kind: "linear", modelClass: "", artifact: BlobDigest(hex: "n")) },
     ]
     for (index, change) in changes.enumerated() {
       var version = signed(signer)

@@ -125,9 +125,9 @@ struct NativeModelsTests {
   @Test("single rows from many tasks at once are answered as the library answered them")
   func concurrent() async throws {
     try await NativeProject.with { project in
-      for kind in ["lightgbm_classifier", "xgboost_classifier"] {
+      for (version, kind) in [(Int64(1), "lightgbm_classifier"), (2, "xgboost_classifier")] {
         let trained = try await project.train(kind)
-        let key = try await project.load(trained)
+        let key = try await project.load(trained, version: version)
         try await withThrowingTaskGroup(of: Int.self) { group in
           for first in 0..<8 {
             group.addTask {

@@ -21,6 +21,11 @@ extension WholeProgram {
         #expect(version["training_rows"]?.int == 1_200, "\(version.text)")
         #expect(version["stage"]?.string == "registered")
         #expect((version["metrics"]?["roc_auc"]?.number ?? 0) > 0.6, "\(version.text)")
+        let engine = version["engine"]
+        #expect(
+          engine?["kind"]?.string == (library == "scikit" ? "worker" : library), "\(version.text)")
+        let why = "sklearn.HistGradientBoostingClassifier.predict_proba is none of the models"
+        #expect(engine?["why"]?.string?.hasPrefix(why) ?? (library == "lightgbm"))
         try await rest.promote("churn", 1)
         try await Self.checkAnswers(platform)
         try await Self.checkLog(platform)

@@ -4,7 +4,7 @@ import Foundation
 /// Signs what the registry says of a model version, so that nobody who can write to the registry or to the blobs can have a file
 /// opened that the platform has not published.
 ///
-/// HMAC-SHA256 (RFC 2104) over the version's model, number, artifact digest, format and features.
+/// HMAC-SHA256 (RFC 2104) over the version's model, number, artifact digest, format, features and native file.
 package struct ArtifactSigner: Sendable {
   package enum Verdict: String, Sendable {
     case valid, unsigned, wrong
@@ -59,6 +59,8 @@ package struct ArtifactSigner: Sendable {
       version.format,
     ]
     for feature in version.features { fields += [feature.name, feature.type.rawValue] }
+    // The file that the native engine opens, which answers in the artifact's place.
+    if let native = version.native?.artifact { fields += ["native", native.hex] }
     var data = Data()
     for field in fields {
       data.append(contentsOf: "\(field.utf8.count):".utf8)

@@ -24,4 +24,14 @@ package struct NativeForm: Sendable, Equatable, Codable {
     self.largestDifference = largestDifference
     self.refusal = refusal
   }
+
+  /// Who serves the version and why, for people.
+  package var summary: String {
+    guard let refusal else {
+      return
+        "scored natively (\(kind)): \(comparedRows) rows of the training set compared with \(modelClass), "
+        + "at most \(largestDifference) apart"
+    }
+    return "served by workers: \(refusal)"
+  }
 }

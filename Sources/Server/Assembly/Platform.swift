@@ -54,7 +54,6 @@ package struct Platform: Sendable {
       try await warehouse.publishFeatures(Array(online.visible.current.layouts.values))
     }
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
-
     let workers = WorkerPool(Self.workers(configuration), logger: log)
     workerDoor = try WorkerDoor(configuration.workers, workers, log)
     let ingestor = Ingestor(
@@ -64,12 +63,11 @@ package struct Platform: Sendable {
     let native = configuration.nativeEngine(workers, log)
     let served = ModelReload(
       snapshot: catalog.changes, blobs: blobs, workers: native, trust: trust, log: log)
-    let predictionLog = PredictionLog(
-      warehouse: warehouse, room: configuration.predictionLog.room, log: log)
+    let room = configuration.predictionLog.room
+    let predictionLog = PredictionLog(warehouse: warehouse, room: room, log: log)
     let predictor = Predictor(
       served: served, hydrator: hydrator, engine: native, log: predictionLog,
       definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
-
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
       retraining: Self.retraining(jobs, clock), clock: clock, log: log)

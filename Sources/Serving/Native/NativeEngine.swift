@@ -80,6 +80,9 @@ package final class NativeEngine: ScoringEngine, ModelHost, ContributionScoring 
           + artifact.features.joined(separator: ", "))
     }
     loaded.withLock { $0[artifact.key] = model }
+    log.info(
+      "a version is scored natively",
+      metadata: ["model": "\(artifact.key.model)", "version": "\(artifact.key.version)"])
   }
 
   package func unload(_ key: ModelKey) {
