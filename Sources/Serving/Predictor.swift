@@ -163,7 +163,10 @@ package final class Predictor: Sendable {
     var values = [Double](reserving: rows.count)
     for from in stride(from: 0, to: rows.count, by: Self.scoreRows) {
       let part = batch.gather(Array(from..<min(from + Self.scoreRows, rows.count)))
-      values += try await engine.score(version.key, part, timeout: .minutes(1)).values
+      // Callers wait for predictions; nobody waits for this.
+      values += try await CallPriority.$current.withValue(.low) {
+        try await engine.score(version.key, part, timeout: .minutes(1)).values
+      }
     }
     return values
   }

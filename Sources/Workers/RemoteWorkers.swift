@@ -23,7 +23,9 @@ extension WorkerPool {
   ///
   /// - Throws: `failedPrecondition` for a worker of another release; `unavailable` while the platform starts or stops, or where
   ///   as many are there as may be.
-  package func join(_ hello: Martlet_Worker_V1_Hello, over link: WorkerLink) throws -> WorkerID {
+  package func join(
+    _ hello: Martlet_Worker_V1_Hello, over link: (WorkerID) -> WorkerLink
+  ) throws -> WorkerID {
     guard hello.protocolVersion == 1 else {
       throw PlatformError(
         .failedPrecondition,
@@ -35,7 +37,7 @@ extension WorkerPool {
     let joined = apply { state -> (WorkerID?, [WorkerRoster.Effect]) in
       let (worker, effects) = state.roster.join(
         name, memory: Int(clamping: hello.memoryBytes), now: now)
-      if let worker { state.handles[worker] = WorkerHandle(id: worker, link: link) }
+      if let worker { state.handles[worker] = WorkerHandle(id: worker, link: link(worker)) }
       return (worker, effects)
     }
     guard let joined else {

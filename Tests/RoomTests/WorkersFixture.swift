@@ -146,7 +146,10 @@ struct PythonProject: Sendable {
     _ pool: WorkerPool, version: Int64 = 1, factor: Double = 2
   ) async throws -> ModelArtifact {
     let options = #"{"factor": \#(factor)}"#
-    let result = try await pool.run(.train(training(options)), timeout: .seconds(60))
+    var task = try training(options)
+    // Each has a file of its own, as in the blob store.
+    task.outputDirectory += "/\(version)"
+    let result = try await pool.run(.train(task), timeout: .seconds(60))
     guard case .trained(let trained) = result.payload else {
       throw PlatformError(.internalError, "not trained")
     }

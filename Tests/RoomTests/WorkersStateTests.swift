@@ -66,7 +66,7 @@ struct WorkersStateTests {
     Row(from: .ready, event: .answered(task: 1), actions: [], to: .ready),
     Row(from: .busy, event: .answered(task: 1), actions: [.takeTask], to: .ready),
     Row(from: .busy, event: .answered(task: 9), actions: [], to: .busy),
-    Row(from: .busy, event: .memoryExceeded, actions: [], to: .busy),
+    Row(from: .busy, event: .memoryExceeded, actions: [.askToDrain], to: .draining),
     Row(from: .busy, event: .drain, actions: [.askToDrain], to: .draining),
     Row(
       from: .busy, event: .closed,

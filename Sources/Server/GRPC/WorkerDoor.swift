@@ -92,8 +92,7 @@ struct RemoteWorkerService: Martlet_Worker_V1_WorkerService.SimpleServiceProtoco
     response: RPCWriter<Martlet_Worker_V1_Frame>, context: ServerContext
   ) async throws {
     // The roster sends one task at a time, so few frames ever wait here.
-    let (outgoing, queue) = AsyncStream.makeStream(of: Martlet_Worker_V1_Frame.self)
-    let link = WorkerLink(send: { queue.yield($0) }, close: { queue.finish() })
+    let (outgoing, queue) = AsyncStream.makeStream(of: Outgoing.self)
     let joined = Joined()
     defer {
       if let worker = joined.worker { pool.left(worker) }
@@ -104,15 +103,19 @@ struct RemoteWorkerService: Martlet_Worker_V1_WorkerService.SimpleServiceProtoco
           if let worker = joined.worker {
             guard pool.received(frame, from: worker) else { throw Self.misplaced(frame) }
           } else {
-            let worker = try pool.join(try hello(frame), over: link)
-            joined.worker = worker
+            joined.worker = try pool.join(try hello(frame)) { worker in
+              WorkerLink(
+                send: { queue.yield(Outgoing(worker: worker, frame: $0)) },
+                close: { queue.finish() })
+            }
           }
         }
       }
       group.addTask {
-        for await frame in outgoing {
-          guard let worker = joined.worker else { continue }
-          if let whole = withArtifact(frame, for: worker) { try await response.write(whole) }
+        for await next in outgoing {
+          if let whole = withArtifact(next.frame, for: next.worker) {
+            try await response.write(whole)
+          }
         }
       }
       // Whichever side ends first ends the other.
@@ -167,6 +170,12 @@ struct RemoteWorkerService: Martlet_Worker_V1_WorkerService.SimpleServiceProtoco
       return nil
     }
   }
+}
+
+/// A frame on its way to a worker.
+private struct Outgoing: Sendable {
+  var worker: WorkerID
+  var frame: Martlet_Worker_V1_Frame
 }
 
 /// Which worker a stream belongs to, once it has said hello.
