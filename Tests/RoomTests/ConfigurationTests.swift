@@ -256,6 +256,7 @@ struct ConfigurationTests {
           "clock.start", "database_service.namespace", "kafka.brokers", "kafka.instance_id",
           "kafka.properties_file",
           "lineage.openlineage_url", "redis.authority_file", "redis.master", "redis.username",
+          "serving.default_model",
         ].contains(setting.name)
       #expect((setting.defaultText == nil) == isOptional, "\(setting.name)")
     }
