@@ -256,7 +256,7 @@ struct ConfigurationTests {
           "clock.start", "database_service.namespace", "kafka.brokers", "kafka.instance_id",
           "kafka.properties_file",
           "lineage.openlineage_url", "redis.authority_file", "redis.master", "redis.username",
-          "serving.lightgbm_library", "serving.xgboost_library",
+          "serving.default_model", "serving.lightgbm_library", "serving.xgboost_library",
           "workers.remote_address", "workers.remote_certificate_file", "workers.remote_key_file",
         ].contains(setting.name)
       #expect((setting.defaultText == nil) == isOptional, "\(setting.name)")
