@@ -53,6 +53,8 @@ package struct IngestDetails: Sendable, Equatable {
   package var replayed = 0
   /// Records of erased keys that came again.
   package var erased = 0
+  /// Events that are older than their source keeps them.
+  package var expired = 0
 
   package init() {}
 
@@ -62,23 +64,26 @@ package struct IngestDetails: Sendable, Equatable {
     unchecked.merge(more.unchecked, uniquingKeysWith: +)
     replayed += more.replayed
     erased += more.erased
+    expired += more.expired
   }
 }
 
 extension CommitLedger {
-  /// Leaves out the rows of erased keys, those whose id is known, here or earlier in the same rows, and those that a `unique` check does not let
-  /// in, and remembers the others.
+  /// Leaves out the rows of erased keys, those that are older than the source keeps events at `now`, those whose id is known, here or earlier in
+  /// the same rows, and those that a `unique` check does not let in, and remembers the others.
   ///
   /// Throws where such a check has `on_fail: stop`; nothing is remembered then.
   ///
   /// - Parameter stops: false where such a check only keeps its row out.
   mutating func admit(
-    _ rows: ValidatedRows, stops: Bool = true
+    _ rows: ValidatedRows, at now: Timestamp, stops: Bool = true
   ) throws(PlatformError) -> Admission {
     var erased = 0
-    let rows = withoutErased(rows, &erased)
+    let unerased = withoutErased(rows, &erased)
+    let rows = unerased.kept(at: now)
     var admission = Admission(rows)
     admission.details.erased = erased
+    admission.details.expired = unerased.count - rows.count
     let left = try leftOut(rows, &admission, stops: stops)
     if left.isEmpty {
       admission.rows = rows.count == 0 ? nil : rows
@@ -152,6 +157,16 @@ extension CommitLedger {
       throw stop.error
     }
     return left
+  }
+}
+
+extension ValidatedRows {
+  /// Those that retention does not drop. One that it does would count online, and in no history.
+  fileprivate func kept(at now: Timestamp) -> ValidatedRows {
+    guard let first = source.keptSince(now)?.microseconds,
+      eventTimestamps.contains(where: { $0 < first })
+    else { return self }
+    return keeping(eventTimestamps.indices.filter { eventTimestamps[$0] >= first })
   }
 }
 

@@ -18,6 +18,8 @@ struct PushReceipt: Sendable {
   var warnings: [String: Int] = [:]
   /// Records of erased keys, of which nothing was kept.
   var erased = 0
+  /// Events that are older than their source keeps them, of which nothing was kept.
+  var expired = 0
   /// Records that went to a topic; of these `accepted` counts what will pass, and nobody knows of duplicates yet.
   var produced = 0
 }

@@ -16,6 +16,8 @@ package enum MetricCatalog {
       "Events older than their source keeps them that were dropped, by source.",
     "martlet_ingest_erased_total":
       "Records of erased entity keys that came again and were not kept, by source.",
+    "martlet_ingest_expired_total":
+      "Events that came when they were already older than their source keeps them, by source.",
     "martlet_quarantine_records": "Records in quarantine by status, as of the last upkeep.",
     "martlet_check_failures_total":
       "Records that failed a check, by source and check, whatever became of them.",
