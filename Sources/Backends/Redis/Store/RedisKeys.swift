@@ -26,6 +26,10 @@ package struct RedisKeys: Sendable {
   package func stream(_ partition: StreamPartition) -> [UInt8] {
     Array("\(project):stream@\(partition)".utf8)
   }
+  /// Two hashes in one slot: the younger and the older ids of a source's records.
+  func identities(of source: String, shard: Int) -> [[UInt8]] {
+    ["", "old"].map { Array("\(project):ids@{\(source)/\(shard)}\($0)".utf8) }
+  }
   /// Hash: stream → the last sequence that the view has whole.
   package func positions(of view: String) -> [UInt8] { Array("\(project):positions@\(view)".utf8) }
 
