@@ -115,6 +115,9 @@ package struct Platform: Sendable {
           log.debug("the online store could not be looked at", metadata: ["error": "\(error)"])
         }
       },
+      Loop("other processes") { [services] in
+        await services.erasure.takePart(as: services.placeName)
+      },
       Loop("kafka") { [services] in await services.stream?.run() },
       Loop("watching Kafka") { [services] in await services.kafkaWatch?.run() },
       Loop("pushes to Kafka") { [services] in await services.pushProducer?.run() },
