@@ -119,4 +119,72 @@ import Testing
       #expect(shares.last?.end == count + 1)
     }
   }
+
+  private func expect(
+    _ identities: [StreamIdentity], of source: String, isTaken expected: [Int],
+    _ store: RedisOnlineStore
+  ) async throws {
+    let taken = try await store.claim(identities, of: source)
+    #expect(taken == expected)
+  }
+
+  private func identities(
+    _ ids: Range<UInt64>, partition: Int32, first: Int64
+  ) -> [StreamIdentity] {
+    ids.enumerated().map { index, id in
+      StreamIdentity(
+        low: id &* 0x9E37_79B9_7F4A_7C15, high: UInt32(id), partition: partition,
+        offset: first + Int64(index))
+    }
+  }
+
+  @Test
+  func `an id belongs to the record that brings it first, however often and by whom it is asked`()
+    async throws
+  {
+    try await with { store in
+      let first = identities(0..<3_000, partition: 0, first: 1_000_000_000_000)
+      try await expect(first, of: "clicks", isTaken: [], store)
+      try await expect(first, of: "clicks", isTaken: [], store)
+      let second = identities(2_990..<3_010, partition: 1, first: 7)
+      try await expect(second, of: "clicks", isTaken: Array(0..<10), store)
+      try await expect(second, of: "clicks", isTaken: Array(0..<10), store)
+      // Another source's ids are others.
+      try await expect(second, of: "orders", isTaken: [], store)
+      try await expect([], of: "clicks", isTaken: [], store)
+    }
+  }
+
+  @Test
+  func `of records with one id in a batch one has it, the same one when they are cut otherwise`()
+    async throws
+  {
+    try await with { store in
+      let ids = [(1, 5), (1, 9), (2, 6), (1, 11)].map { id, offset in
+        StreamIdentity(low: UInt64(id), high: 0, partition: 3, offset: Int64(offset))
+      }
+      try await expect([ids[1]], of: "clicks", isTaken: [], store)
+      for _ in 0..<2 { try await expect(ids, of: "clicks", isTaken: [0, 3], store) }
+      let others = [(4, 20), (4, 21)].map { id, offset in
+        StreamIdentity(low: UInt64(id), high: 0, partition: 3, offset: Int64(offset))
+      }
+      try await expect(others, of: "clicks", isTaken: [1], store)
+    }
+  }
+
+  @Test func `the newest ids are known, and never more than twice as many are kept`() async throws {
+    try await RedisServer.with { server in
+      let store = try RedisOnlineStore.test(server) { $0.knownIDs = 1_600 }
+      defer { store.close() }
+      for start in stride(from: UInt64(0), to: 16_000, by: 400) {
+        let fresh = identities(start..<start + 400, partition: 0, first: Int64(start))
+        try await expect(fresh, of: "clicks", isTaken: [], store)
+        let back = start < 1_200 ? 0 : start - 1_200
+        let again = identities(back..<start + 400, partition: 1, first: 0)
+        try await expect(again, of: "clicks", isTaken: Array(again.indices), store)
+      }
+      let oldest = identities(0..<400, partition: 0, first: 50_000)
+      try await expect(oldest, of: "clicks", isTaken: [], store)
+    }
+  }
 }

@@ -20,6 +20,9 @@ private struct AbruptLedger: StreamLedger {
   func claim(_ claims: [StreamClaim], as reader: StreamReader) async throws -> [StreamPartition] {
     try await base.claim(claims, as: reader)
   }
+  func claim(_ identities: [StreamIdentity], of source: String) async throws -> [Int] {
+    try await base.claim(identities, of: source)
+  }
   func note(_ offsets: [StreamOffset], in warehouse: String) async throws {
     try await base.note(offsets, in: warehouse)
   }
@@ -50,6 +53,9 @@ private final class PartingLedger: StreamLedger {
   }
   func claim(_ claims: [StreamClaim], as reader: StreamReader) async throws -> [StreamPartition] {
     try await open().claim(claims, as: reader)
+  }
+  func claim(_ identities: [StreamIdentity], of source: String) async throws -> [Int] {
+    try await open().claim(identities, of: source)
   }
   func note(_ offsets: [StreamOffset], in warehouse: String) async throws {
     try await open().note(offsets, in: warehouse)

@@ -57,19 +57,19 @@ extension WholeProgram {
     }
 
     @Test(
-      "kill -9 of one of two processes at random points while partitions move: each order is stored once and counts once"
+      "kill -9 of one of two processes at random points while partitions move: each order is stored once and counts once, also one that is sent again"
     )
     func kills() async throws {
       let seed = UInt64.random(in: .min ... .max)
       var random = SeededGenerator(seed: seed)
       try await with { bench in
-        try await bench.producer.produce(500)
+        try await bench.producer.produce(500, repeats: true)
         for round in 1...Self.kills {
           let victim = Bool.random(using: &random) ? bench.one : bench.other
           let fresh = Int.random(in: 100...600, using: &random)
           // What a dead process has claimed is stored when it is back, so that the other's share is enough to go on by.
           let goal = try await bench.stored() + Int.random(in: 0...fresh / 4, using: &random)
-          async let more: Void = bench.producer.produce(fresh)
+          async let more: Void = bench.producer.produce(fresh, repeats: true)
           try await waitUntil("round \(round), seed \(seed): \(goal) orders were stored") {
             try await bench.stored() >= goal
           }
@@ -163,6 +163,37 @@ extension WholeProgram {
           #expect(
             try await OrderStream.faults([bench.one, bench.other], produced: 100 + round * 7) == [])
         }
+      }
+    }
+
+    @Test("a push that is sent again, to whoever has its partition by then, counts once")
+    func sentAgain() async throws {
+      try await with(push: "produce") { bench in
+        let orders = (0..<7).map(OrderStream.order).joined(separator: ",")
+        let path = "/api/v1/sources/orders/events?wait=applied&client=c1&sequence=100"
+        try await waitUntil("each has half of the partitions") {
+          let one = try await bench.partitions(of: bench.one)
+          let other = try await bench.partitions(of: bench.other)
+          return one == 3 && other == 3
+        }
+        for _ in 1...2 {
+          let answer = try await bench.one.rest.post(path, "[\(orders)]")
+          #expect(answer.status == 200 && answer["produced"]?.int == 7, "\(answer)")
+        }
+        let mine = try await bench.one.rest.stored()
+        #expect(mine > 0, "one of the two has none of seven customers' partitions")
+        #expect(try await bench.one.stop() == 0)
+        try await waitUntil("the other has all partitions") {
+          try await bench.partitions(of: bench.other) == 6
+        }
+        let answer = try await bench.other.rest.post(path, "[\(orders)]")
+        #expect(answer.status == 200 && answer["produced"]?.int == 7, "\(answer)")
+        #expect(try await bench.other.rest.stored() == 7 - mine)
+        let metrics = try await bench.other.rest.get("/metrics").text
+        #expect(metrics.contains("martlet_ingest_duplicates_total{source=\"orders\"}"))
+        try await bench.one.start()
+        #expect(
+          try await OrderStream.faults([bench.one, bench.other], produced: 7) == [])
       }
     }
   }

@@ -58,23 +58,5 @@ extension WholeProgram {
         #expect(try await Self.counts(other) == [5, 5])
       }
     }
-
-    @Test("an erasure in one leaves what the other has of all keys")
-    func erasure() async throws {
-      try await Self.with { one, other in
-        let erased = try await one.martlet("erase", "customer", "2", "--yes")
-        #expect(erased.status == 0, "\(erased)")
-        try await waitUntil("both have what is left") {
-          let counts = (try await Self.counts(one), try await Self.counts(other))
-          return counts == ([5, 1], [5, 1])
-        }
-        #expect(try await other.martlet("erase", "customer", "2", "--yes").status == 0)
-        try await waitUntil("nothing of the erased customer is left") {
-          let one = try await Self.counts(one)
-          let other = try await Self.counts(other)
-          return other == one && [[5, 0], [5, nil]].contains(one)
-        }
-      }
-    }
   }
 }

@@ -207,8 +207,18 @@ class ReplayReport(Answer):
 
 
 @dataclass(frozen=True)
+class ErasureShare(Answer):
+    """What another process removed, or has still to remove (`waiting`)."""
+
+    warehouse: str
+    name: str
+    state: str
+    removed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class ErasureReceipt(Answer):
-    """What an erasure removed, by place."""
+    """What an erasure removed, by place; `note` says what is not done yet."""
 
     id: str
     digest: str
@@ -217,6 +227,8 @@ class ErasureReceipt(Answer):
     rebuilt_keys: int
     erased_at: datetime = field(metadata=TIME)
     entity: str | None = None
+    processes: tuple[ErasureShare, ...] = field(metadata=many(ErasureShare), default=())
+    note: str | None = None
 
 
 # MARK: features

@@ -347,9 +347,9 @@ class AsyncClient:
         """Gives records up, and says how many."""
         return await self._run(events.discard_quarantine(ids, source, reason, since))
 
-    async def erase(self, entity: str, key: Any) -> ErasureReceipt:
+    async def erase(self, entity: str, key: Any, *, without_absent: bool = False) -> ErasureReceipt:
         """Removes an entity key from every store; `key` is its value, values, or a dictionary."""
-        return await self._run(platform.erase(entity, key))
+        return await self._run(platform.erase(entity, key, without_absent))
 
     async def list_erasures(self, *, limit: int = 50) -> list[ErasureReceipt]:
         """The newest erasures; of a key that was erased its digest remains, not the key."""

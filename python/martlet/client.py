@@ -337,9 +337,9 @@ class Client:
         """Gives records up, and says how many."""
         return self._run(events.discard_quarantine(ids, source, reason, since))
 
-    def erase(self, entity: str, key: Any) -> ErasureReceipt:
+    def erase(self, entity: str, key: Any, *, without_absent: bool = False) -> ErasureReceipt:
         """Removes an entity key from every store; `key` is its value, values, or a dictionary."""
-        return self._run(platform.erase(entity, key))
+        return self._run(platform.erase(entity, key, without_absent))
 
     def list_erasures(self, *, limit: int = 50) -> list[ErasureReceipt]:
         """The newest erasures; of a key that was erased its digest remains, not the key."""

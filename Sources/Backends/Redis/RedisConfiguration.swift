@@ -70,6 +70,8 @@ package struct RedisConfiguration: Sendable {
   package var project: String
   /// Which warehouse the events of this process are in; processes with one of their own each share the states.
   package var warehouse = ""
+  /// Ids of stream records that are remembered of each source: the newest so many, and at most twice as many; 0 is none.
+  package var knownIDs = 1_000_000
   package var database = 0
   package var username: String?
   package var password: String?

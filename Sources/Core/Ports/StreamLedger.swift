@@ -68,6 +68,23 @@ package struct StreamClaim: Hashable, Sendable {
   }
 }
 
+/// A record of a stream that says which event it is.
+package struct StreamIdentity: Hashable, Sendable {
+  /// Of the event's id, 96 bits of a hash that is the same in every process.
+  package var low: UInt64
+  package var high: UInt32
+  /// Where the record is, in the topic of its source.
+  package var partition: Int32
+  package var offset: Int64
+
+  package init(low: UInt64, high: UInt32, partition: Int32, offset: Int64) {
+    self.low = low
+    self.high = high
+    self.partition = partition
+    self.offset = offset
+  }
+}
+
 /// One membership of one process.
 package struct StreamReader: Hashable, Sendable {
   /// Which warehouse it stores into; the same after a restart.
@@ -95,6 +112,11 @@ package protocol StreamLedger: Sendable {
   ) async throws -> [StreamPartition: StreamShares]
   /// Claims records; returns the partitions that another reader has taken since, of which nothing is claimed.
   func claim(_ claims: [StreamClaim], as reader: StreamReader) async throws -> [StreamPartition]
+  /// Gives each id to the record that brings it first, whichever process asks; returns the positions in `identities` of the records whose
+  /// id another record has.
+  ///
+  /// An id that is so old that it was forgotten is given anew. Who asks again for the same records gets the same answer.
+  func claim(_ identities: [StreamIdentity], of source: String) async throws -> [Int]
   /// Notes that both stores have a warehouse's records before these offsets.
   func note(_ offsets: [StreamOffset], in warehouse: String) async throws
   /// Gives back what was claimed from these offsets on and will not be stored, of partitions that no other reader has taken.

@@ -8,10 +8,10 @@ import Logging
 /// the other places and the snapshot file follow, and the note of what is left is emptied. After a crash at any instant either nothing
 /// was erased, or `resume` does the rest. No commit is in flight between the transaction and the online state.
 package struct EntityErasure: Sendable {
-  private let ingestor: Ingestor
-  private let online: OnlineState
+  let ingestor: Ingestor
+  let online: OnlineState
   private let targets: [any ErasureTarget]
-  private let log: Logger
+  let log: Logger
 
   /// - Parameter targets: the places beside event tables, quarantine and online state.
   package init(
@@ -24,25 +24,33 @@ package struct EntityErasure: Sendable {
     self.log = log
   }
 
-  package func run(entity: String, key: JSON) async throws -> ErasureReceipt {
+  /// - Parameter withoutAbsent: goes on although processes that fill the same views are away; they do their part when they are started.
+  /// - Throws: `failed_precondition` where such a process is away; nothing is erased then.
+  package func run(
+    entity: String, key: JSON, withoutAbsent: Bool = false
+  ) async throws -> ErasureReceipt {
     let subject = try ErasureSubject(
       entity: entity, key: key, project: ingestor.definitions.current.project)
+    if let board {
+      let others = try await others(of: subject, board)
+      if !others.isEmpty {
+        return try await run(subject, with: others, board, withoutAbsent: withoutAbsent)
+      }
+    }
     let pending = try await ingestor.pause { [self] in
-      let transaction = ErasureTransaction(
-        subject: subject, layouts: Array(ingestor.definitions.current.layouts.values),
-        id: UUID().uuidString.lowercased(), now: ingestor.clock.now,
-        salt: try await Self.salt(ingestor.warehouse))
-      let pending = try await ingestor.warehouse.transaction { try transaction.run(on: $0) }
-      try await ingestor.readTombstones()
+      let pending = try await remove(
+        transaction(subject, id: UUID().uuidString.lowercased(), at: ingestor.clock.now))
       return try await forget(pending)
     }
     return try await finish(pending)
   }
 
-  /// Ends what a crash, or a store that was away, left unfinished.
+  /// Ends what a crash, or a store that was away, left unfinished; what other processes have a part in is seen to by `takePart`.
   package func resume() async throws {
-    for pending in try await Self.pending(ingestor.warehouse) {
-      let forgotten = try await ingestor.pause { [self] in try await forget(pending) }
+    for pending in try await Self.pending(ingestor.warehouse) where pending.asked.isEmpty {
+      let forgotten =
+        pending.isLedElsewhere
+        ? pending : try await ingestor.pause { [self] in try await forget(pending) }
       let receipt = try await finish(forgotten)
       log.notice("an erasure was finished", metadata: ["id": "\(receipt.id)"])
     }
@@ -69,6 +77,24 @@ package struct EntityErasure: Sendable {
 
   // MARK: Steps
 
+  /// Where processes that fill the same views agree; nil where nobody else can.
+  var board: ErasureBoard? { online.sharedStore.map { ErasureBoard(store: $0) } }
+
+  func transaction(
+    _ subject: ErasureSubject, id: String, at time: Timestamp
+  ) async throws -> ErasureTransaction {
+    ErasureTransaction(
+      subject: subject, layouts: Array(ingestor.definitions.current.layouts.values), id: id,
+      now: time, salt: try await Self.salt(ingestor.warehouse))
+  }
+
+  /// To be called while no commit is in flight.
+  func remove(_ transaction: ErasureTransaction) async throws -> PendingErasure {
+    let pending = try await ingestor.warehouse.transaction { try transaction.run(on: $0) }
+    try await ingestor.readTombstones()
+    return pending
+  }
+
   /// The online state without the key, and other keys as their remaining events make them.
   private func forget(_ pending: PendingErasure) async throws -> PendingErasure {
     var pending = pending
@@ -79,10 +105,20 @@ package struct EntityErasure: Sendable {
   }
 
   private func finish(_ pending: PendingErasure) async throws -> ErasureReceipt {
-    var receipt = pending.receipt
+    var pending = pending
+    try await eraseElsewhere(&pending)
+    return try await close(pending)
+  }
+
+  /// Removes the key from every other place of this process.
+  func eraseElsewhere(_ pending: inout PendingErasure) async throws {
     for target in targets {
-      receipt.removed[target.name] = try await target.erase(pending.subject)
+      pending.receipt.removed[target.name, default: 0] += try await target.erase(pending.subject)
     }
+  }
+
+  func close(_ pending: PendingErasure) async throws -> ErasureReceipt {
+    var receipt = pending.receipt
     try await online.saveAnew()
     receipt.isDone = true
     let done = receipt
@@ -100,12 +136,24 @@ package struct EntityErasure: Sendable {
     return receipt
   }
 
-  private static func salt(_ warehouse: any Warehouse) async throws -> String {
+  /// Notes how far it is, for a later start.
+  func note(_ pending: PendingErasure) async throws {
+    _ = try await ingestor.warehouse.transaction { appender in
+      try appender.execute(
+        "UPDATE erasures SET pending = ?, receipt = ? WHERE id = ?",
+        [
+          .string(pending.json.text), .string(pending.receipt.json.text),
+          .string(pending.receipt.id),
+        ])
+    }
+  }
+
+  static func salt(_ warehouse: any Warehouse) async throws -> String {
     try await warehouse.query("SELECT salt FROM erasure_salt LIMIT 1", as: String.self).first
       ?? KeyDigest.newSalt()
   }
 
-  private static func pending(_ warehouse: any Warehouse) async throws -> [PendingErasure] {
+  static func pending(_ warehouse: any Warehouse) async throws -> [PendingErasure] {
     struct Row: Decodable, Sendable {
       var pending: String
       var receipt: String

@@ -7,6 +7,9 @@ struct ErasureTransaction: Sendable {
   let id: String
   let now: Timestamp
   let salt: String
+  /// Other processes that do the same, led by this one.
+  var asked: [SharedProcess] = []
+  var isLedElsewhere = false
 
   private struct Table {
     var source: String
@@ -41,7 +44,10 @@ struct ErasureTransaction: Sendable {
         "DELETE FROM \(table.name) WHERE \(table.condition)", table.parameters)
     }
     receipt.removed["quarantine"] = try eraseQuarantine(sources, appender)
-    let pending = PendingErasure(receipt: receipt, subject: subject, online: online)
+    var pending = PendingErasure(receipt: receipt, subject: subject, online: online)
+    pending.asked = asked
+    pending.isLedElsewhere = isLedElsewhere
+    try addFormer(&pending, appender)
     try appender.execute(
       "INSERT INTO erasures VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?)",
       [
@@ -51,6 +57,23 @@ struct ErasureTransaction: Sendable {
         .string(pending.json.text), .string(receipt.json.text),
       ])
     return pending
+  }
+
+  /// What the same erasure removed before a crash: a process that is asked does not know whether it has answered.
+  private func addFormer(
+    _ pending: inout PendingErasure, _ appender: any WarehouseAppender
+  ) throws {
+    let rows = try appender.query(
+      "SELECT receipt, coalesce(pending, '{}') FROM erasures WHERE id = ?", [.string(id)])
+    guard rows.count > 0, case .string(let receipt) = rows.columns[0][0],
+      case .string(let text) = rows.columns[1][0]
+    else { return }
+    if let former = ErasureReceipt(json: try JSON(parsing: Array(receipt.utf8))) {
+      pending.receipt.removed.merge(former.removed, uniquingKeysWith: +)
+    }
+    let json = try JSON(parsing: Array(text.utf8))
+    pending.online.merge(keys: .init(keys: json["online"]))
+    try appender.execute("DELETE FROM erasures WHERE id = ?", [.string(id)])
   }
 
   /// The event tables that have all the key columns, of sources in force and of former ones; and those whose columns are

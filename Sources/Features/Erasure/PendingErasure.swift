@@ -7,12 +7,19 @@ struct PendingErasure: Sendable {
   var subject: ErasureSubject
   /// By stored view, the keys that lost events.
   var online: [String: [EntityKey]]
+  /// Other processes that do the same in their warehouses, where this one leads them.
+  var asked: [SharedProcess] = []
+  /// Whether another process leads, which sees to the online state.
+  var isLedElsewhere = false
+  /// Whether all that could be done without those that are away is done.
+  var waits = false
 
   var json: JSON {
     .object([
-      "columns": .array(subject.columns.map { .string($0) }), "key": Self.json(subject.key),
-      "online": .object(
-        online.sorted { $0.key < $1.key }.map { .init($0.key, .array($0.value.map(Self.json))) }),
+      "columns": .array(subject.columns.map { .string($0) }), "key": subject.key.json,
+      "online": online.json, "led_elsewhere": .bool(isLedElsewhere), "waits": .bool(waits),
+      "asked": .array(
+        asked.map { .object(["warehouse": .string($0.warehouse), "name": .string($0.name)]) }),
     ])
   }
 
@@ -23,19 +30,18 @@ struct PendingErasure: Sendable {
   }
 
   init?(receipt: ErasureReceipt, json: JSON) {
-    guard let columns = json["columns"]?.array, let key = json["key"].flatMap(Self.key),
-      case .object(let views) = json["online"]
+    guard let columns = json["columns"]?.array, let key = json["key"].flatMap(EntityKey.init(json:))
     else { return nil }
     self.receipt = receipt
     subject = ErasureSubject(
       entity: receipt.entity, columns: columns.compactMap(\.string), key: key)
-    online = Dictionary(
-      views.map { ($0.key, ($0.value.array ?? []).compactMap(Self.key)) }
-    ) { first, _ in first }
-  }
-
-  private static func json(_ key: EntityKey) -> JSON { .array(key.parts.map { JSON($0.value) }) }
-  private static func key(_ json: JSON) -> EntityKey? {
-    json.array.flatMap { EntityKey($0.map { $0.scalar ?? .null }) }
+    online = .init(keys: json["online"])
+    asked = (json["asked"]?.array ?? []).compactMap { process in
+      guard let warehouse = process["warehouse"]?.string else { return nil }
+      return SharedProcess(
+        warehouse: warehouse, name: process["name"]?.string ?? warehouse, isThere: false)
+    }
+    isLedElsewhere = json["led_elsewhere"] == .bool(true)
+    waits = json["waits"] == .bool(true)
   }
 }

@@ -33,6 +33,7 @@ struct Admission: Sendable {
     faults = rows.faults
     warnings = rows.warnings
     details.checkFailures = rows.checkFailures
+    duplicates = rows.knownElsewhere
   }
 }
 

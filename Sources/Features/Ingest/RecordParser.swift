@@ -34,8 +34,9 @@ package struct RecordParser {
   private var builders: [ColumnBuilder]
   private var eventTimestamps: [Int64] = []
   private var eventIDs: [String] = []
-  /// Of the rows; kept only where something that comes later may refuse them.
-  private var numbers: [Int64] = []
+  /// Of the rows; kept only where something that comes later may refuse them, and for records of a topic.
+  private(set) var numbers: [Int64] = []
+  private let keepsNumbers: Bool
   private var quarantined: [QuarantinedRecord] = []
   private var faults: [String: Int] = [:]
   private var unknownFields = 0
@@ -80,6 +81,7 @@ package struct RecordParser {
     requiresID =
       source.eventID != nil && (origin.isOnce || origin == .quarantine)
       && source.kafka?.push != .produce
+    keepsNumbers = source.needsPlaces || origin.isKafka
     zone = source.zone.flatMap { ZoneOffsets.of($0)?.reader() }
     builders = source.columns.map { ColumnBuilder($0, reserving: rows) }
     eventTimestamps.reserveCapacity(rows)
@@ -169,7 +171,7 @@ package struct RecordParser {
         for builder in builders { builder.drop() }
         eventTimestamps.removeLast()
         eventIDs.removeLast()
-        if source.needsPlaces { numbers.removeLast() }
+        if keepsNumbers { numbers.removeLast() }
         if origin == .quarantine { replays.removeLast() }
       }
       if quarantined.count == bad {
@@ -255,7 +257,7 @@ package struct RecordParser {
       eventIDs.append(knownID ?? numbered(idPrefix, number))
     }
     eventTimestamps.append(eventTime ?? 0)
-    if source.needsPlaces { numbers.append(number) }
+    if keepsNumbers { numbers.append(number) }
     if origin == .quarantine { replays.append(number) }
   }
 

@@ -51,10 +51,18 @@ final class StreamClaims: Sendable {
     return found.compactMapValues(\.end)
   }
 
-  /// Makes records ours before they are stored, however long the ledger is away.
+  /// Makes records ours before they are stored, however long the ledger is away; returns them without those whose events other records
+  /// have brought.
   ///
   /// Throws `.conflict` where another process reads a partition by now.
-  func claim(_ claims: [StreamClaim]) async throws {
+  func claim(_ pushes: [StreamPush]) async throws -> [StreamPush] {
+    // Ids belong to records, whoever stores them: it does not matter what is claimed first.
+    async let kept = withoutKnown(pushes)
+    try await claim(pushes.flatMap(\.claims))
+    return try await kept
+  }
+
+  private func claim(_ claims: [StreamClaim]) async throws {
     let refused = try await lasting { try await self.ledger.claim(claims, as: self.reader) }
     state.withLock { state in
       for claim in claims where !refused.contains(claim.partition) {

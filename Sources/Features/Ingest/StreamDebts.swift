@@ -44,7 +44,8 @@ struct StreamDebts {
     var positions = StreamPositions()
     positions.begin([partition: position], reading: [partition: range.lowerBound])
     let end = try await ranges.read(partition, range) { batch in
-      for push in StreamRecords(definitions.current).pushes(batch, &positions) {
+      let pushes = StreamRecords(definitions.current).pushes(batch, &positions)
+      for push in try await claims.withoutKnown(pushes) {
         _ = try await ingestor.submit(push.rows, advances: push.advances).receipt()
         count("martlet_kafka_repaid_records_total", partition, batch.records.count)
       }

@@ -6,6 +6,14 @@ struct StreamPush: Sendable {
   var advances: [StreamAdvance]
   /// What of them is to be ours before they are stored.
   var claims: [StreamClaim]
+  /// Of each row, where its record is.
+  var places: [StreamPlace]
+}
+
+/// Where a record is in its topic.
+struct StreamPlace: Sendable {
+  var partition: Int32
+  var offset: Int64
 }
 
 /// Reads raw records into rows by the definitions at hand.
@@ -56,19 +64,21 @@ struct StreamRecords {
         wanted.append((partition, rows[place]))
       }
       guard !steps.isEmpty else { return nil }
+      let (parsed, places) = parse(batch, wanted, source, bare[topic])
       return StreamPush(
-        rows: parse(batch, wanted, source, bare[topic]), advances: steps.map(\.advance),
-        claims: steps.map(\.claim))
+        rows: parsed, advances: steps.map(\.advance), claims: steps.map(\.claim), places: places)
     }
   }
 
   private func parse(
     _ batch: StreamBatch, _ wanted: [(partition: StreamPartition, rows: [Int])],
     _ source: SourceDefinition, _ bare: BareFeatureValues?
-  ) -> ValidatedRows {
+  ) -> (ValidatedRows, [StreamPlace]) {
     let count = wanted.reduce(0) { $0 + $1.rows.count }
     var parser = RecordParser(
       source: source, origin: .kafka(wanted[0].partition), expecting: count, maximumRows: .max)
+    var places: [StreamPlace] = []
+    places.reserveCapacity(count)
     batch.bytes.withUnsafeBufferPointer { bytes in
       for (partition, rows) in wanted {
         parser.read(from: .kafka(partition))
@@ -84,9 +94,12 @@ struct StreamRecords {
           let id = record.eventID.map { batch.text($0) }
           read(value, record.offset, id, bare, &parser)
         }
+        for offset in parser.numbers[places.count...] {
+          places.append(StreamPlace(partition: partition.partition, offset: offset))
+        }
       }
     }
-    return parser.finishRows()
+    return (parser.finishRows(), places)
   }
 
   private func read(

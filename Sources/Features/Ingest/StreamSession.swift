@@ -121,10 +121,10 @@ final class StreamSession: Sendable {
     }
     if !restarted.isEmpty { hold(restarted) }
     guard !pushes.isEmpty else { return nil }
-    try await claims?.claim(pushes.flatMap(\.claims))
+    let kept = try await claims?.claim(pushes) ?? pushes
     var delivery = Delivery(tickets: [], offsets: [])
     do {
-      for push in pushes {
+      for push in kept {
         delivery.tickets.append(try await ingestor.submit(push.rows, advances: push.advances))
         delivery.offsets += push.advances.map {
           StreamOffset(partition: $0.partition, next: $0.next)

@@ -28,6 +28,8 @@ package struct ValidatedRows: Sendable {
   var transformVersion: TransformVersion?
   /// Members of records that are no columns of the source.
   package var unknownFields: Int
+  /// Rows that were left out already, since another record of the topic has brought their events.
+  var knownElsewhere = 0
 
   package var count: Int { eventTimestamps.count }
 
@@ -148,6 +150,7 @@ package enum RecordOrigin: Sendable, Equatable {
   }
 
   var isOnce: Bool { if case .once = self { true } else { false } }
+  var isKafka: Bool { if case .kafka = self { true } else { false } }
 
   func position(of number: Int64) -> String {
     switch self {

@@ -166,7 +166,7 @@ package final class OnlineState: StoredEventApplier {
     }
   }
 
-  private func current() throws -> (layouts: [ViewLayout], replayed: [String: Int64]) {
+  func current() throws -> (layouts: [ViewLayout], replayed: [String: Int64]) {
     try state.withLock { state in
       guard state.isRestored else {
         throw PlatformError(
@@ -180,6 +180,8 @@ package final class OnlineState: StoredEventApplier {
   // MARK: Building views anew
 
   var erasuresSeen: Int { state.withLock { $0.erasures } }
+
+  func noteErasure() { state.withLock { $0.erasures += 1 } }
 
   /// Puts a view's new states in the place of the old ones; to be called while nothing is applied.
   func swap(_ former: String, for layout: ViewLayout, _ snapshot: Snapshot) {
@@ -210,6 +212,10 @@ package final class OnlineState: StoredEventApplier {
     try await gate.pass {
       try await warehouse.prepare(snapshot.project.sources)
       let layouts = snapshot.storedLayouts
+      if let sharedStore {
+        try await ErasureBoard(store: sharedStore).prepareRestore(
+          warehouse, layouts: Array(snapshot.layouts.values))
+      }
       if isHidden { hide(layouts) }
       var positions: [String: Int64] = [:]
       for layout in layouts where try await !store.prepare(layout) {
@@ -487,7 +493,7 @@ package final class OnlineState: StoredEventApplier {
   // MARK: Erasing
 
   /// Rows of a condition on keys; few enough for one statement.
-  private static let keysAtOnce = 500
+  static let keysOfQuery = 500
 
   /// Removes the states of keys that lost events, by stored view, and makes those anew that have events left.
   ///
@@ -508,9 +514,8 @@ package final class OnlineState: StoredEventApplier {
         } else {
           rebuilt += lost.count
         }
-        if try await fillAgain(shared: layout) { continue }
-        for start in stride(from: 0, to: lost.count, by: Self.keysAtOnce) {
-          let some = Array(lost[start..<min(start + Self.keysAtOnce, lost.count)])
+        for start in stride(from: 0, to: lost.count, by: Self.keysOfQuery) {
+          let some = Array(lost[start..<min(start + Self.keysOfQuery, lost.count)])
           try await store.remove(view: layout.view, keys: some)
           try await refill(layout, some)
         }

@@ -106,10 +106,12 @@ struct WarehouseReplay: Sendable {
   ///
   /// - Parameters:
   ///   - rows: an SQL condition on the source's columns that events must meet besides; positions are then left alone.
+  ///   - inOrder: whether the store tells by the sequence what it has, though it keeps no positions.
   ///   - cells: what the events have; nil is what is in force.
   func run(
     _ source: SourceDefinition, targets: [Target], through last: Int64, now: Timestamp,
-    only rows: (condition: String, parameters: [Value])? = nil, cells: StoredCells? = nil
+    only rows: (condition: String, parameters: [Value])? = nil, inOrder: Bool = false,
+    cells: StoredCells? = nil
   ) async throws {
     guard let first = targets.map(\.after).min(), first < last else { return }
     let query = try await ReplayQuery(
@@ -120,7 +122,7 @@ struct WarehouseReplay: Sendable {
     let positioned = rows == nil ? store as? any PositionedOnlineStore : nil
     let sql =
       query.sql + (rows.map { " AND \($0.condition)" } ?? "")
-      + (positioned == nil ? "" : " ORDER BY sequence")
+      + (positioned == nil && !inOrder ? "" : " ORDER BY sequence")
     let parameters = [.int64(first), .int64(last)] + (rows?.parameters ?? [])
     let (batches, channel) = AsyncStream<EventBatch>.makeStream()
     // Starts at zero and is raised: a semaphore must not end below the value that it was made with.

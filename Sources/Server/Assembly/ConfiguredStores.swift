@@ -49,6 +49,7 @@ extension Configuration.Redis {
       }
     var store = RedisConfiguration(mode: mode, addresses: addresses, project: prefix)
     store.database = database
+    store.knownIDs = knownIDs
     store.username = username
     store.password = password?.value
     store.tls = tls ? RedisTLS(authorityFile: authorityFile) : nil

@@ -117,6 +117,9 @@ package struct Platform: Sendable {
       Loop("watching the online store") { [services] in
         await services.onlineWatch.run { try await services.erasure.resume() }
       },
+      Loop("other processes") { [services] in
+        await services.erasure.takePart(as: services.placeName)
+      },
       Loop("kafka") { [services] in await services.stream?.run() },
       Loop("watching Kafka") { [services] in await services.kafkaWatch?.run() },
       Loop("pushes to Kafka") { [services] in await services.pushProducer?.run() },

@@ -1,5 +1,6 @@
 import Core
 import Features
+import Foundation
 import Serving
 
 /// Erasing entity keys, and the other work that keeps the platform from growing without end.
@@ -14,6 +15,12 @@ extension PlatformServices {
 
   var erasure: EntityErasure {
     EntityErasure(ingestor: ingestor, online: online, targets: erasureTargets)
+  }
+
+  /// Where this process is, for other ones.
+  var placeName: String {
+    let directory = URL(fileURLWithPath: configuration.data.directory).standardizedFileURL.path
+    return "\(ProcessInfo.processInfo.hostName):\(directory)"
   }
 
   /// Finishes erasures, drops what retention says, and measures the quarantine.

@@ -82,6 +82,7 @@ package struct Configuration: Sendable, Equatable {
     package var password: Secret?
     package var tls = false
     package var authorityFile: String?
+    package var knownIDs = 1_000_000
     package var writeWait = Span.seconds(30)
   }
 

@@ -94,6 +94,10 @@ extension Setting {
     .optionalText(
       "redis.authority_file", \.redis.authorityFile,
       "PEM file of whom to trust; without it whom the system trusts."),
+    .integer(
+      "redis.known_ids", \.redis.knownIDs, 0...100_000_000,
+      "Ids of Kafka records that the processes know together, the newest of each source; an id that comes again after so many others counts once more. At most twice as many are kept, of about 60 bytes each. 0 is none."
+    ),
     .span(
       "redis.write_wait", \.redis.writeWait,
       "How long a write waits for a server that is away before producers are told."),

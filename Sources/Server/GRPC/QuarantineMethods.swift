@@ -50,13 +50,24 @@ extension FeatureStoreService {
     request: Martlet_V1_EraseRequest, context: ServerContext
   ) async throws -> Martlet_V1_EraseResponse {
     let receipt = try await services.erasure.run(
-      entity: request.entity, key: .array(try request.key.map { JSON(try Value($0)) }))
+      entity: request.entity, key: .array(try request.key.map { JSON(try Value($0)) }),
+      withoutAbsent: request.withoutAbsent)
     var response = Martlet_V1_EraseResponse()
     response.id = receipt.id
     response.digest = receipt.digest
     response.erasedAt = receipt.erasedAt.wire
     response.removed = receipt.removed.mapValues { UInt64($0) }
     response.rebuiltKeys = UInt64(receipt.rebuiltKeys)
+    response.state = receipt.state
+    response.note = receipt.note ?? ""
+    response.processes = receipt.others.map { share in
+      var wire = Martlet_V1_ErasureShare()
+      wire.warehouse = share.warehouse
+      wire.name = share.name
+      wire.isDone = share.removed != nil
+      wire.removed = (share.removed ?? [:]).mapValues { UInt64($0) }
+      return wire
+    }
     return response
   }
 

@@ -38,7 +38,7 @@ enum APIOperations {
     GET /api/v1/quarantine/{id} | One record, whole. | | | QuarantinedRecord
     POST /api/v1/quarantine/replay | Sends records through ingest again, corrected. | | {ids?: int[], source?: string, reason?: string, since?: string, set?: any{}, records?: {id: int, record: any}[]} | ReplayReport
     POST /api/v1/quarantine/discard | Gives records up. | | {ids?: int[], source?: string, reason?: string, since?: string} | {discarded: int}
-    DELETE /api/v1/entities/{entity}/keys | Removes an entity key from every store. | | {key: any} | ErasureReceipt
+    DELETE /api/v1/entities/{entity}/keys | Removes an entity key from every store. | | {key: any, without_absent?: bool} | ErasureReceipt
     GET /api/v1/erasures | Receipts of erasures, newest first. | limit?: int | | {erasures: ErasureReceipt[]}
     GET /api/v1/features | Every feature in force. | | | {features: Feature[]}
     POST /api/v1/features/online | Features of entity keys as of now: by names, or those that a model reads. | | {features?: string[], feature_set?: string, entities: any{}[]} | OnlineFeatures
@@ -95,7 +95,8 @@ enum APISchemas {
     TransformTrial {transform: string, digest: string?, ok: bool, rows: int, failed: int, failures: any[], invalid: int, invalid_records: any[], columns: any[], batches: any, before: any[], after: any[]}
     QuarantinedRecord {id: int, source: string, status: string, kind: string, reason: string, position: string, event_id: string, quarantined_at: time, attempts: int, settled_at: time?, record: any, raw_base64?: string}
     ReplayReport {replayed: int, duplicates: int, failed: int, failures: {id: int, reason: string}[]}
-    ErasureReceipt {id: string, entity?: string, digest: string, erased_at: time, state: string, removed: int{}, rebuilt_keys: int}
+    ErasureReceipt {id: string, entity?: string, digest: string, erased_at: time, state: string, removed: int{}, rebuilt_keys: int, processes: ErasureShare[], note: string?}
+    ErasureShare {warehouse: string, name: string, state: string, removed: int{}}
     Feature {name: string, type: string, entity: string, source: string, key: string{}, what: string}
     FeatureSet {name: string, features: string[], entities: string[], inputs: string{}}
     Freshness {view: string, source: string, newest_event: time?, age_seconds: number?, newest_future_event: time?}

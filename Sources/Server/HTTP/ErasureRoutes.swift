@@ -8,13 +8,16 @@ struct ErasureRoutes {
 
   func add(to router: RouterGroup<HTTPRouter.Context>) {
     router.delete("entities/:entity/keys") { request, context in
-      guard let key = try await request.json()["key"] else {
+      let body = try await request.json()
+      guard let key = body["key"] else {
         throw PlatformError(
           .invalidArgument,
           "send {\"key\": [value, …]} or {\"key\": {\"column\": value, …}}; a key in the address would be logged"
         )
       }
-      let receipt = try await services.erasure.run(entity: context.name("entity"), key: key)
+      let receipt = try await services.erasure.run(
+        entity: context.name("entity"), key: key,
+        withoutAbsent: body["without_absent"] == .bool(true))
       return JSONResponse.ok(receipt.json)
     }
     router.get("erasures") { request, _ in

@@ -23,21 +23,33 @@ struct EraseCommand: AsyncParsableCommand {
   var key: [String]
   @Flag(help: "Do it; without this nothing happens.") var yes = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Go on although processes that fill the same views are away; they do their part when they are started again."
+    )) var withoutAbsent = false
+
   func run() async throws {
     guard yes else {
       throw ValidationError(
         "this removes the key of '\(entity)' from every store and cannot be undone; say --yes to do it"
       )
     }
-    let body = JSON.object(["key": Self.json(key)])
+    let body = JSON.object([
+      "key": Self.json(key), "without_absent": .bool(withoutAbsent),
+    ])
     let receipt = try await PlatformConnection.with(options) { [entity] in
       try await $0.delete("/api/v1/entities/\(entity.urlEscaped)/keys", body)
     }
     if options.json { return print(receipt.text) }
     print("erased, receipt \(receipt["id"]?.string ?? "")")
     guard case .object(let removed) = receipt["removed"] else { return }
-    let rows = removed.map { [$0.key, $0.value.text] }
+    var rows = removed.map { [$0.key, $0.value.text] }
+    for process in receipt["processes"]?.array ?? [] {
+      guard case .object(let removed) = process["removed"] else { continue }
+      rows += removed.map { ["\($0.key) of \(process["name"]?.string ?? "")", $0.value.text] }
+    }
     print(Terminal.table(["from", "removed"], rows))
+    if let note = receipt["note"]?.string { print("not done yet: \(note)") }
     print(
       "digest \(receipt["digest"]?.string ?? ""), erased at \(receipt["erased_at"]?.string ?? "")")
   }

@@ -137,15 +137,26 @@ final class OrderProducer: Sendable {
   var produced: Int { next.withLock { $0 } }
 
   /// One caller at a time.
-  func produce(_ count: Int) async throws {
+  ///
+  /// - Parameter repeats: whether half of the orders have an id, and some of those before are sent once more, to other partitions.
+  func produce(_ count: Int, repeats: Bool = false) async throws {
     let first = produced
-    _ = try await producer.produce(
-      (first..<first + count).map { number in
-        ProducedRecord(
-          topic: "orders", key: "\(number % OrderStream.customers)",
-          value: Array(OrderStream.order(number).utf8))
-      })
+    var records = (first..<first + count).map { number in
+      record(number, key: "\(number % OrderStream.customers)", hasID: repeats && number % 2 == 0)
+    }
+    if repeats {
+      for number in max(0, first - 400)..<first + count where number % 20 == 0 {
+        records.append(record(number, key: "again \(number)", hasID: true))
+      }
+    }
+    _ = try await producer.produce(records)
     next.withLock { $0 += count }
+  }
+
+  private func record(_ number: Int, key: String, hasID: Bool) -> ProducedRecord {
+    ProducedRecord(
+      topic: "orders", key: key, value: Array(OrderStream.order(number).utf8),
+      headers: hasID ? [("event_id", "order \(number)")] : [])
   }
 
   func close() async { await producer.close() }

@@ -59,7 +59,7 @@ def lineage_text(name: str, direction: str, form: str) -> Call[str]:
     return response.body.decode()
 
 
-def erase(entity: str, key: Any) -> Call[ErasureReceipt]:
+def erase(entity: str, key: Any, without_absent: bool = False) -> Call[ErasureReceipt]:
     wire: Any
     if isinstance(key, Mapping):
         wire = row_to_wire(key, "key")
@@ -69,7 +69,7 @@ def erase(entity: str, key: Any) -> Call[ErasureReceipt]:
     response = yield Request(
         "DELETE",
         f"/api/v1/entities/{segment(entity)}/keys",
-        body=json_body({"key": wire}),
+        body=json_body({"key": wire, "without_absent": without_absent}),
         timeout=LONG_SECONDS,
     )
     return ErasureReceipt.of(response.json)

@@ -26,6 +26,18 @@ package struct RedisKeys: Sendable {
   package func stream(_ partition: StreamPartition) -> [UInt8] {
     Array("\(project):stream@\(partition)".utf8)
   }
+  /// Hash: warehouse → where its process is, of all that ever filled views.
+  var processes: [UInt8] { Array("\(project):processes".utf8) }
+  /// There while the process of a warehouse is.
+  func sign(of warehouse: String) -> [UInt8] { Array("\(project):process@\(warehouse)".utf8) }
+  /// Hash: what processes tell one another.
+  func board(_ name: String) -> [UInt8] { Array("\(project):board@\(name)".utf8) }
+  /// Held by the one who does something alone.
+  func lease(_ name: String) -> [UInt8] { Array("\(project):lease@\(name)".utf8) }
+  /// Two hashes in one slot: the younger and the older ids of a source's records.
+  func identities(of source: String, shard: Int) -> [[UInt8]] {
+    ["", "old"].map { Array("\(project):ids@{\(source)/\(shard)}\($0)".utf8) }
+  }
   /// Hash: stream → the last sequence that the view has whole.
   package func positions(of view: String) -> [UInt8] { Array("\(project):positions@\(view)".utf8) }
 

@@ -33,7 +33,7 @@ package final class RedisOnlineStore: RepairableOnlineStore {
   }
 
   /// The name that a stream of this process's warehouse has among those of others.
-  private func ours(_ stream: String) -> String {
+  func ours(_ stream: String) -> String {
     configuration.warehouse.isEmpty ? stream : "\(stream)@\(configuration.warehouse)"
   }
 

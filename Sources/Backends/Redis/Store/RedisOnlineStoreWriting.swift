@@ -60,7 +60,7 @@ extension RedisOnlineStore {
       write, into: stored, of: view, origin: origin, now: now, random: &random)
     let groups = scriptGroups(replacements)
     let replies = try await run(
-      .replace,
+      view.isRenewal ? .replaceRenewed : .replace,
       groups.map { group in (group.map(\.name), group.flatMap(\.arguments)) })
     var lost: [Int] = []
     var written: [KeyReplacement] = []
@@ -72,6 +72,9 @@ extension RedisOnlineStore {
       for (replacement, result) in zip(group, results) {
         if result.integer == 1 {
           written.append(replacement)
+        } else if view.isRenewal, result.integer == -1 {
+          throw PlatformError(
+            .conflict, "keys of view '\(write.view)' that were made anew were given up meanwhile")
         } else {
           lost.append(replacement.entry)
         }

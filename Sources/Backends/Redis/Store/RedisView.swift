@@ -14,12 +14,16 @@ final class RedisView: Sendable {
   let cache = Mutex(StateCache(limit: Limits.redisCachedBytes))
   /// The number of connections under which it was last seen that the server has what it had acknowledged.
   let checkedAt = Atomic<Int>(-1)
+  /// Whether its states are made beside others, whose place they may take.
+  let isRenewal: Bool
   /// Events of it are missing: it cannot be read until it was filled again.
   let isLost: Atomic<Bool>
 
   init(
-    _ layout: ViewLayout, keys: RedisKeys, configuration: RedisConfiguration, isLost: Bool = false
+    _ layout: ViewLayout, keys: RedisKeys, configuration: RedisConfiguration, isLost: Bool = false,
+    isRenewal: Bool = false
   ) {
+    self.isRenewal = isRenewal
     self.layout = layout
     self.isLost = Atomic(isLost)
     blank = EntityState(layout: layout)

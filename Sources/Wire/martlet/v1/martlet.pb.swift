@@ -382,6 +382,9 @@ package nonisolated struct Martlet_V1_EraseRequest: Sendable {
   /// The values of the key columns, in the entity's order.
   package var key: [Martlet_V1_Value] = []
 
+  /// Goes on although processes that fill the same views are away.
+  package var withoutAbsent: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -412,11 +415,38 @@ package nonisolated struct Martlet_V1_EraseResponse: Sendable {
   /// Other keys whose online state was made anew.
   package var rebuiltKeys: UInt64 = 0
 
+  /// `done`, or `waiting` for processes that are away.
+  package var state: String = String()
+
+  /// Other processes that fill the same views.
+  package var processes: [Martlet_V1_ErasureShare] = []
+
+  /// What is not done yet, and what to do about it.
+  package var note: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _erasedAt: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+}
+
+package nonisolated struct Martlet_V1_ErasureShare: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var warehouse: String = String()
+
+  package var name: String = String()
+
+  package var isDone: Bool = false
+
+  package var removed: Dictionary<String,UInt64> = [:]
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Martlet_V1_PushRequest: Sendable {
@@ -2017,7 +2047,7 @@ nonisolated extension Martlet_V1_DiscardQuarantineResponse: SwiftProtobuf.Messag
 
 nonisolated extension Martlet_V1_EraseRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".EraseRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entity\0\u{1}key\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entity\0\u{1}key\0\u{3}without_absent\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2027,6 +2057,7 @@ nonisolated extension Martlet_V1_EraseRequest: SwiftProtobuf.Message, SwiftProto
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.entity) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.key) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.withoutAbsent) }()
       default: break
       }
     }
@@ -2039,12 +2070,16 @@ nonisolated extension Martlet_V1_EraseRequest: SwiftProtobuf.Message, SwiftProto
     if !self.key.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.key, fieldNumber: 2)
     }
+    if self.withoutAbsent != false {
+      try visitor.visitSingularBoolField(value: self.withoutAbsent, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Martlet_V1_EraseRequest, rhs: Martlet_V1_EraseRequest) -> Bool {
     if lhs.entity != rhs.entity {return false}
     if lhs.key != rhs.key {return false}
+    if lhs.withoutAbsent != rhs.withoutAbsent {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2052,7 +2087,7 @@ nonisolated extension Martlet_V1_EraseRequest: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Martlet_V1_EraseResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".EraseResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}digest\0\u{3}erased_at\0\u{1}removed\0\u{3}rebuilt_keys\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}digest\0\u{3}erased_at\0\u{1}removed\0\u{3}rebuilt_keys\0\u{1}state\0\u{1}processes\0\u{1}note\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2065,6 +2100,9 @@ nonisolated extension Martlet_V1_EraseResponse: SwiftProtobuf.Message, SwiftProt
       case 3: try { try decoder.decodeSingularMessageField(value: &self._erasedAt) }()
       case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &self.removed) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.rebuiltKeys) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.state) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.processes) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.note) }()
       default: break
       }
     }
@@ -2090,6 +2128,15 @@ nonisolated extension Martlet_V1_EraseResponse: SwiftProtobuf.Message, SwiftProt
     if self.rebuiltKeys != 0 {
       try visitor.visitSingularUInt64Field(value: self.rebuiltKeys, fieldNumber: 5)
     }
+    if !self.state.isEmpty {
+      try visitor.visitSingularStringField(value: self.state, fieldNumber: 6)
+    }
+    if !self.processes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.processes, fieldNumber: 7)
+    }
+    if !self.note.isEmpty {
+      try visitor.visitSingularStringField(value: self.note, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2099,6 +2146,54 @@ nonisolated extension Martlet_V1_EraseResponse: SwiftProtobuf.Message, SwiftProt
     if lhs._erasedAt != rhs._erasedAt {return false}
     if lhs.removed != rhs.removed {return false}
     if lhs.rebuiltKeys != rhs.rebuiltKeys {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.processes != rhs.processes {return false}
+    if lhs.note != rhs.note {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Martlet_V1_ErasureShare: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ErasureShare"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}warehouse\0\u{1}name\0\u{3}is_done\0\u{1}removed\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.warehouse) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isDone) }()
+      case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &self.removed) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.warehouse.isEmpty {
+      try visitor.visitSingularStringField(value: self.warehouse, fieldNumber: 1)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
+    }
+    if self.isDone != false {
+      try visitor.visitSingularBoolField(value: self.isDone, fieldNumber: 3)
+    }
+    if !self.removed.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: self.removed, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Martlet_V1_ErasureShare, rhs: Martlet_V1_ErasureShare) -> Bool {
+    if lhs.warehouse != rhs.warehouse {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.isDone != rhs.isDone {return false}
+    if lhs.removed != rhs.removed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
