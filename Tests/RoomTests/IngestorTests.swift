@@ -429,7 +429,8 @@ final class IngestGate: Sendable {
     let rows = parser.finishRows()
     let bench = IngestBench(source: source, transform: RaisingForTheLast())
     let receipt = try await bench.running { try await bench.ingestor.ingest(rows) }
-    #expect(receipt == IngestReceipt(accepted: 2, quarantined: 2))
+    #expect(receipt.accepted == 2 && receipt.quarantined == 2, "\(receipt)")
+    #expect(receipt.refusals.first?.contains("ValueError") == true, "\(receipt)")
     let found = bench.memory.contents.quarantined.first { $0.reason.contains("ValueError") }
     #expect(found?.position == position)
   }

@@ -113,25 +113,30 @@ extension WholeProgram {
       try await platform.rest.okGet("/api/v1/erasures")["erasures"]?.array?.first
     }
 
+    /// What two readers see until the erasure is over.
+    private final class Watch: Sendable {
+      let isErased = Atomic<Bool>(false)
+      let faults = Mutex<[String]>([])
+    }
+
     @Test("an erasure in one is one of both, and nobody reads a part of another key meanwhile")
     func both() async throws {
       try await Self.with { one, other in
         #expect(try await Self.read(one) == Self.expected())
-        let isErased = Atomic<Bool>(false)
-        let faults = Mutex<[String]>([])
+        let watch = Watch()
         try await withThrowingTaskGroup(of: Void.self) { group in
           for platform in [one, other] {
             group.addTask {
               var last = false
               repeat {
-                last = isErased.load(ordering: .acquiring)
+                last = watch.isErased.load(ordering: .acquiring)
                 guard let found = try await Self.read(platform) else { continue }
-                if !Self.isWhole(found, 2) { faults.withLock { $0.append("\(found)") } }
+                if !Self.isWhole(found, 2) { watch.faults.withLock { $0.append("\(found)") } }
               } while !last
             }
           }
           let answer = try await Self.erase(one, 2)
-          isErased.store(true, ordering: .releasing)
+          watch.isErased.store(true, ordering: .releasing)
           #expect(answer.status == 200, "\(answer)")
           let receipt = answer.json
           #expect(receipt["state"]?.string == "done", "\(receipt)")
