@@ -7,10 +7,14 @@ extension Configuration {
   func openCatalog(
     in folder: String, _ clock: any WallClock, _ log: Logger
   ) throws -> (CatalogStore, ArtifactTrust) {
-    let signer = try workers.artifactKey.map { try ArtifactSigner(secret: $0.value) }
+    let trust = try artifactTrust()
     let catalog = try CatalogStore(
-      path: folder + "/catalog.sqlite", clock: clock, signer: signer, log: log)
-    return (catalog, ArtifactTrust(signer: signer))
+      path: folder + "/catalog.sqlite", clock: clock, signer: trust.signer, log: log)
+    return (catalog, trust)
+  }
+
+  private func artifactTrust() throws -> ArtifactTrust {
+    ArtifactTrust(signer: try workers.artifactKey.map { try ArtifactSigner(secret: $0.value) })
   }
 
   /// Says once, at the start, that every artifact is opened.
