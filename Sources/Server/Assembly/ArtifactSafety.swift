@@ -7,24 +7,23 @@ extension Configuration {
   func openCatalog(
     in folder: String, _ clock: any WallClock, _ log: Logger
   ) throws -> (CatalogStore, ArtifactTrust) {
-    let trust = try artifactTrust(log)
+    let trust = try artifactTrust()
     let catalog = try CatalogStore(
       path: folder + "/catalog.sqlite", clock: clock, deployAlias: registry.deployAlias,
       signer: trust.signer, log: log)
     return (catalog, trust)
   }
 
-  /// Warns once where every artifact is opened.
-  private func artifactTrust(_ log: Logger) throws -> ArtifactTrust {
-    guard let key = workers.artifactKey else {
-      if roles.contains(.serving) {
-        log.warning(
-          "models are opened as the registry and the blobs have them: without a key nobody can tell whether they were changed; make one (openssl rand -hex 32), name its file in workers.artifact_key_file, and sign what there is (martlet models sign MODEL)"
-        )
-      }
-      return ArtifactTrust()
-    }
-    return ArtifactTrust(signer: try ArtifactSigner(secret: key.value))
+  private func artifactTrust() throws -> ArtifactTrust {
+    ArtifactTrust(signer: try workers.artifactKey.map { try ArtifactSigner(secret: $0.value) })
+  }
+
+  /// Says once, at the start, that every artifact is opened.
+  func warnOfUnsignedArtifacts(_ log: Logger) {
+    guard workers.artifactKey == nil, roles.contains(.serving) else { return }
+    log.warning(
+      "models are opened as the registry and the blobs have them: without a key nobody can tell whether they were changed; make one (openssl rand -hex 32), name its file in workers.artifact_key_file, and sign what there is (martlet models sign MODEL)"
+    )
   }
 }
 

@@ -22,6 +22,7 @@ extension Platform {
     configuration.server.httpPort = 0
     configuration.server.grpcPort = 0
     configuration.log.level = .warning
+    configuration.workers.remoteAddress = nil
     let quiet = configuration
     typealias Outcome = Swift.Result<Result, any Error>
     return try await withThrowingTaskGroup(of: Outcome?.self) { group in
@@ -59,6 +60,7 @@ extension Platform {
   ) async throws {
     let log = Logging.logger(configuration)
     PlatformMetrics.bootstrap()
+    if stop == nil { configuration.warnOfUnsignedArtifacts(log) }
     let platform = try await Platform(configuration)
     let ports = ListeningPorts()
     var list = platform.serviceList(ports)
