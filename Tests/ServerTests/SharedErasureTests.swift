@@ -152,7 +152,7 @@ extension WholeProgram {
           }
           try await group.waitForAll()
         }
-        #expect(faults.withLock { $0 } == [])
+        #expect(watch.faults.withLock { $0 } == [])
         #expect(try await Self.newest(other)?["id"] == Self.newest(one)?["id"])
         // Old input does not bring it back, in either.
         let old = Self.rows(2, in: "b")[0]
