@@ -110,6 +110,14 @@ enum WarehouseSchema {
       end_event TIMESTAMP, through_sequence BIGINT NOT NULL, staged_through BIGINT NOT NULL, rows BIGINT NOT NULL,
       failed BIGINT NOT NULL, in_force_since TIMESTAMP);
     """,
+    // Why a prediction went its way, which version it is compared with, and whose fault a failure is: what rollouts are decided by.
+    """
+    ALTER TABLE model_logs ADD COLUMN route_why VARCHAR;
+    ALTER TABLE model_logs ADD COLUMN call_row BIGINT;
+    ALTER TABLE model_logs ADD COLUMN other_version VARCHAR;
+    ALTER TABLE model_logs ADD COLUMN difference DOUBLE;
+    ALTER TABLE model_logs ADD COLUMN version_fault BOOLEAN;
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

@@ -41,7 +41,28 @@ enum CatalogSchema {
     CREATE INDEX transitions_of ON model_transitions (model, version);
     CREATE TABLE catalog_changes (only INTEGER PRIMARY KEY CHECK (only = 1), count INTEGER NOT NULL) STRICT;
     INSERT INTO catalog_changes VALUES (1, 0);
+    """,
+    // How many keys a canary answers since when, and what was decided about canaries by which evidence.
     """
+    CREATE TABLE canary_shares (
+      model TEXT PRIMARY KEY,
+      version INTEGER NOT NULL,
+      share REAL NOT NULL,
+      since INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE rollout_decisions (
+      id INTEGER PRIMARY KEY,
+      model TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      decision TEXT NOT NULL,
+      share REAL,
+      who TEXT NOT NULL,
+      why TEXT NOT NULL,
+      evidence TEXT,
+      at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX decisions_of ON rollout_decisions (model, id);
+    """,
   ]
 
   /// Brings the file to the newest version, in one transaction, also when several processes open it at once.

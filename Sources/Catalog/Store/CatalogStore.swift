@@ -14,7 +14,7 @@ package final class CatalogStore: Sendable {
   package let changes: Published<Snapshot>
 
   private let pool: DatabasePool
-  private let clock: any WallClock
+  let clock: any WallClock
   private let sleep: @Sendable (Duration) async throws -> Void
   private let log: Logger
   private let publishing = Mutex(())
@@ -291,27 +291,41 @@ extension CatalogStore: ModelRegistry {
   ) async throws -> ModelVersion {
     let now = clock.now
     _ = try await changing("the model's stage cannot be changed") { db in
-      let target = try ModelVersionRecord.find(db, model: model, version: version)
-      if target.stage == stage { return false }
-      if stage == .archived { try Self.checkIdle(target, db) }
-      if stage == .production {
-        try Self.checkFeatures(of: target, db)
-        if let previous = try ModelVersionRecord.production(db, of: model) {
-          try ModelVersionRecord.move(
-            db, previous, to: .archived, who: who,
-            why: "version \(version) was promoted: \(why)", at: now)
-        }
-      }
-      try ModelVersionRecord.move(db, target, to: stage, who: who, why: why, at: now)
-      return true
+      try Self.move(model, version, to: stage, who: who, why: why, at: now, db)
     }
     return try await reading("the catalog cannot be read") { db in
       try ModelVersionRecord.find(db, model: model, version: version)
     }
   }
 
-  /// Nothing would answer in the place of a production version that is archived.
-  private static func checkIdle(_ version: ModelVersion, _ db: Database) throws {
+  /// True if the version was in another stage.
+  static func move(
+    _ model: String, _ version: Int64, to stage: ModelStage, who: String, why: String,
+    at now: Timestamp, _ db: Database
+  ) throws -> Bool {
+    let target = try ModelVersionRecord.find(db, model: model, version: version)
+    if target.stage == stage { return false }
+    if stage != .production { try checkIdle(target, to: stage, db) }
+    if [.production, .canary, .shadow].contains(stage) { try checkFeatures(of: target, db) }
+    switch stage {
+    case .production:
+      if let previous = try ModelVersionRecord.production(db, of: model) {
+        try ModelVersionRecord.move(
+          db, previous, to: .archived, who: who,
+          why: "version \(version) was promoted: \(why)", at: now)
+      }
+    case .canary, .shadow:
+      try RolloutRecord.makeRoom(for: target, in: stage, who: who, at: now, db)
+    case .registered, .staging, .archived: break
+    }
+    try ModelVersionRecord.move(db, target, to: stage, who: who, why: why, at: now)
+    return true
+  }
+
+  /// Nothing would answer in the place of a production version that goes to another stage.
+  private static func checkIdle(
+    _ version: ModelVersion, to stage: ModelStage, _ db: Database
+  ) throws {
     guard version.stage == .production else { return }
     let other = try ModelVersionRecord.versions(db, of: version.model)
       .first { $0.stage != .archived && $0.version != version.version }
@@ -320,7 +334,8 @@ extension CatalogStore: ModelRegistry {
       ?? "martlet train \(version.model)"
     throw PlatformError(
       .failedPrecondition,
-      "version \(version.version) of model '\(version.model)' is in production and cannot be archived; "
+      "version \(version.version) of model '\(version.model)' is in production and cannot "
+        + "\(stage == .archived ? "be archived" : "become \(stage.rawValue)"); "
         + "promote another one, which archives it (\(next)), or remove the model from martlet.yaml")
   }
 
@@ -350,7 +365,7 @@ extension CatalogStore: ModelRegistry {
 
 extension CatalogStore {
   /// Runs one writing transaction; when it changed something, counts the change and publishes the result.
-  private func changing(
+  func changing(
     _ failure: String, _ body: @escaping @Sendable (Database) throws -> Bool
   ) async throws -> Snapshot {
     do {
@@ -367,7 +382,7 @@ extension CatalogStore {
     }
   }
 
-  private func reading<Result: Sendable>(
+  func reading<Result: Sendable>(
     _ failure: String, _ body: @escaping @Sendable (Database) throws -> Result
   ) async throws -> Result {
     do {
@@ -390,7 +405,8 @@ extension CatalogStore {
     guard let applied = try AppliedDefinitions.newest(db) else { return .empty }
     return Snapshot(
       version: count, definitionsVersion: applied.version, definitionsDigest: applied.digest,
-      projectDirectory: applied.projectDirectory, project: applied.project, models: try models(db))
+      projectDirectory: applied.projectDirectory, project: applied.project, models: try models(db),
+      canaries: try RolloutRecord.canaries(db, project: applied.project))
   }
 
   private static func models(_ db: Database) throws -> [String: [ModelVersion]] {

@@ -63,9 +63,15 @@ package struct Platform: Sendable {
     let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: workers, log: log)
     let predictionLog = PredictionLog(
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
+    let mirror = ShadowMirror(
+      hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog)
     let predictor = Predictor(
       served: served, hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog,
-      definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
+      definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout,
+      mirror: mirror)
+    let rollouts = RolloutWatch(
+      snapshot: catalog.changes,
+      ends: Self.rolloutEnds(warehouse, blobs, catalog, predictionLog), log: log)
 
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
@@ -90,7 +96,8 @@ package struct Platform: Sendable {
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
       ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
       tables: DuckDBTableFiles(),
-      hydrator: hydrator, predictor: predictor, served: served, log: predictionLog,
+      hydrator: hydrator, predictor: predictor, served: served, mirror: mirror,
+      rollouts: rollouts, log: predictionLog,
       monitor: monitor, jobs: jobs,
       datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
@@ -129,12 +136,18 @@ package struct Platform: Sendable {
       },
     ]
     if let database { list.append(database) }
-    if roles.contains(.serving) { list.append(services.served) }
+    if roles.contains(.serving) { list += [services.served, services.mirror] }
     if roles.contains(.orchestrator) {
       list.append(
         JobService(
           queue: services.jobs, runner: runner, scheduler: scheduler,
           announce: Self.announcement(services.openLineage, services.catalog), log: log))
+    }
+    if roles.contains(.orchestrator) {
+      list.append(
+        Ticker(every: configuration.serving.rolloutInterval) { [services] in
+          await services.rollouts.tick()
+        })
     }
     if roles.contains(.monitoring) {
       list.append(
@@ -191,6 +204,24 @@ package struct Platform: Sendable {
       maxPythonWorkers: workers.maxPythonWorkers, heartbeatInterval: workers.heartbeat,
       heartbeatTimeout: workers.heartbeatTimeout, helloTimeout: workers.startTimeout,
       idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
+  }
+
+  /// Log → evidence, and verdict → registry.
+  private static func rolloutEnds(
+    _ warehouse: any Warehouse, _ blobs: any BlobStore, _ catalog: CatalogStore,
+    _ log: PredictionLog
+  ) -> RolloutWatch.Ends {
+    let reader = RolloutEvidenceReader(warehouse: warehouse, blobs: blobs)
+    return RolloutWatch.Ends(
+      read: { model, canary, production in
+        try await log.flush()
+        return try await reader.read(model, canary, production)
+      },
+      settle: { verdict, model, version, evidence in
+        try await catalog.decide(
+          verdict.outcome == .promote ? .promoted : .rolledBack, model: model, version: version,
+          who: "rollout", why: verdict.why, evidence: evidence)
+      })
   }
 
   /// Drift → job: where the ring closes.

@@ -94,6 +94,8 @@ package struct PlatformServices: Sendable {
   let hydrator: Hydrator
   let predictor: Predictor
   let served: ModelReload
+  let mirror: ShadowMirror
+  let rollouts: RolloutWatch
   let log: PredictionLog
   let monitor: DriftMonitor
   let jobs: JobQueue
@@ -194,12 +196,14 @@ package struct PlatformServices: Sendable {
   // MARK: Models
 
   func predict(
-    model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?
+    model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?,
+    wantsExplanation: Bool = false
   ) async throws -> PredictAnswer {
     try require(.serving)
     return try await predictor.predict(
       PredictRequest(
-        model: model, version: version, rows: rows, requestID: requestID, timeout: timeout))
+        model: model, version: version, rows: rows, requestID: requestID, timeout: timeout,
+        wantsExplanation: wantsExplanation))
   }
 
   func servedVersion(of model: String) -> Int64? { served.current[model]?.version }

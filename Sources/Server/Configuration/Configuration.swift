@@ -115,6 +115,7 @@ package struct Configuration: Sendable, Equatable {
 
   package struct Serving: Sendable, Equatable {
     package var predictTimeout = Span.seconds(30)
+    package var rolloutInterval = Span.seconds(5)
   }
 
   package struct Quarantine: Sendable, Equatable {

@@ -128,6 +128,10 @@ extension Setting {
       "serving.predict_timeout", \.serving.predictTimeout,
       "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
     ),
+    .span(
+      "serving.rollout_interval", \.serving.rolloutInterval,
+      "How often the evidence of canaries is looked at; one that is decided is promoted or rolled back."
+    ),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),

@@ -40,7 +40,14 @@ enum APIOperations {
     GET /api/v1/models/{model}/versions/{version} | One version. | | | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/promote | Makes a version production. | | {who?: string, why?: string} | ModelVersion
     POST /api/v1/models/{model}/versions/{version}/archive | Takes a version out of use. | | {who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/versions/{version}/canary | Gives a version a share of the keys. | | {share?: any, who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/versions/{version}/shadow | Has a version see what is asked and answer nobody. | | {who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/rollback | Ends the canary, or brings the version back that was in production before. | | {who?: string, why?: string} | ModelVersion
+    GET /api/v1/models/{model}/rollout | The canary, and what was decided by which evidence. | | | Rollout
+    GET /api/v1/models/{model}/latency | What predictions took in the last minute, five minutes and hour, and the slowest of them. | | | Latencies
+    POST /api/v1/models/{model}/labels | What came of predictions, by the ids of their requests. | | {labels: {request_id: string, label: any}[]} | {stored: int}
     POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int} | Predictions
+    POST /api/v1/models/{model}/explain | The same prediction with what it was made of: why each row went its way, and what the model was given. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int} | Explanations
     POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
     GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
@@ -77,7 +84,10 @@ enum APISchemas {
     Dataset {id: string, name: string, model: string?, features: string[], definitions_version: int, mode: string, as_of: time?, through: int{}, spine: string, time_column: string, rows: int, incomplete_rows: int, first: time?, last: time?, row_hash: string, file_digest: string, created_at: time, erased_rows: int}
     Model {name: string, serving: int?, load_error: string?, versions: ModelVersion[]}
     ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, format: string, job_id: string, created_at: time}
-    Predictions {request_id: string, model: string, version: int, stage: string, route: string, predictions: {value: number, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
+    Rollout {model: string, production: int?, shadow: int?, canary: {version: int, share: number, since: time}?, load_error: string?, standing: any, decisions: {version: int, decision: string, share: number?, who: string, why: string, at: time, evidence: any}[]}
+    Latencies {model: string, series: {version: int, stage: string, route: string, windows: {window: string, part: string, count: int, p50_us: int, p95_us: int, p99_us: int, max_us: int}[]}[], slow: {request_id: string, version: int, route: string, rows: int, time: time, latency_us: {hydrate: int, queue: int, compute: int, total: int}}[]}
+    Predictions {request_id: string, model: string, version: int?, stage: string?, route: string, why: string, predictions: {value: number, version: int, route: string, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
+    Explanations {request_id: string, model: string, version: int?, stage: string?, route: string, why: string, predictions: {value: number, version: int, route: string, stage: string, why: string, key_position: number, given: any{}, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
     DriftReport {model: string, version: int, rows: int, score: number, window_start: time, window_end: time, features: {feature: string, psi: number, ks: number?, null_share: number, baseline_null_share: number}[]}
     Job {id: string, kind: string, model: string, state: string, attempt: int, reason: string, progress: string, error: string?, version: int?, created_at: time, finished_at: time?}
     Lineage {root: string, direction: string, nodes: {id: string, kind: string, name: string, attributes: string{}}[], edges: {from: string, to: string, role: string}[]}

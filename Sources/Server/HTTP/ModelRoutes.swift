@@ -41,12 +41,15 @@ struct ModelRoutes {
         why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(archived))
     }
-    router.post("models/:model/predict") { request, context in
-      let body = try await request.json()
-      let answer = try await services.predict(
-        model: context.name("model"), version: body["version"]?.int, rows: rows(body),
-        requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]))
-      return JSONResponse.bytes(PredictionJSON.answer(answer))
+    for (verb, explains) in [("predict", false), ("explain", true)] {
+      router.post("models/:model/\(verb)") { request, context in
+        let body = try await request.json()
+        let answer = try await services.predict(
+          model: context.name("model"), version: body["version"]?.int, rows: rows(body),
+          requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]),
+          wantsExplanation: explains)
+        return JSONResponse.bytes(PredictionJSON.answer(answer))
+      }
     }
     router.post("models/:model/train") { request, context in
       let body = try await request.json()
@@ -98,7 +101,7 @@ struct ModelRoutes {
     ])
   }
 
-  private func version(_ version: ModelVersion) -> JSON {
+  func version(_ version: ModelVersion) -> JSON {
     .object([
       "model": .string(version.model), "version": .int(version.version),
       "stage": .string(version.stage.rawValue),

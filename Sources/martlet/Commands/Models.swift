@@ -65,7 +65,10 @@ struct ModelsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "models", abstract: "Models, versions and their stages.",
     discussion: "EXAMPLE\n  martlet models promote churn 2 --why \"better AUC\"",
-    subcommands: [List.self, Show.self, Promote.self, Archive.self], defaultSubcommand: List.self)
+    subcommands: [
+      List.self, Show.self, Promote.self, Canary.self, Shadow.self, Rollback.self, Rollout.self,
+      Archive.self, Latency.self,
+    ], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -156,12 +159,16 @@ struct ModelsCommand: AsyncParsableCommand {
     var version: Int
     var why: String
     var to: String
+    /// Beside who and why.
+    var more: [JSON.Member] = []
   }
+
+  static var user: String { ProcessInfo.processInfo.environment["USER"] ?? NSUserName() }
 
   /// Moves a version to another stage and prints it.
   static func move(_ call: Transition) async throws {
-    let user = ProcessInfo.processInfo.environment["USER"] ?? NSUserName()
-    let body = JSON.object(["who": .string(user), "why": .string(call.why)])
+    let body = JSON.object(
+      [.init("who", .string(user)), .init("why", .string(call.why))] + call.more)
     let (answer, note) = try await PlatformConnection.with(call.options) { platform in
       let answer = try await platform.post(
         "/api/v1/models/\(call.model.urlEscaped)/versions/\(call.version)/\(call.to)", body)
