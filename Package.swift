@@ -108,11 +108,13 @@ let package = Package(
     target(
       "KafkaBackend", path: "Sources/Backends/Kafka",
       ["Core", "CRdKafka", log, product("DequeModule", "swift-collections")]),
+    target("NativeModelsBackend", path: "Sources/Backends/NativeModels", ["Core"]),
     target(
       "Server",
       [
         "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
-        "EmbeddedBackend", "DuckDBBackend", "RedisBackend", "KafkaBackend", log, metrics, lifecycle,
+        "EmbeddedBackend", "DuckDBBackend", "RedisBackend", "KafkaBackend", "NativeModelsBackend",
+        log, metrics, lifecycle,
         product("Hummingbird", "hummingbird"), product("GRPCCore", "grpc-swift-2"),
         product("GRPCProtobuf", "grpc-swift-protobuf"),
         product("AsyncHTTPClient", "async-http-client"),
@@ -135,7 +137,8 @@ let package = Package(
       "RoomTests",
       [
         "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
-        "EmbeddedBackend", "Server", "TestKit", product("GRDB", "GRDB.swift"), lifecycle, log,
+        "EmbeddedBackend", "NativeModelsBackend", "Server", "TestKit",
+        product("GRDB", "GRDB.swift"), lifecycle, log,
         product("SwiftProtobuf", "swift-protobuf"),
       ] + nio, exclude: ["Catalog/Fixtures", "ConfigurationFixtures"]),
     tests(

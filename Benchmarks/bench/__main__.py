@@ -14,6 +14,7 @@ from bench import (
     history,
     ingest,
     lifecycle,
+    native,
     online,
     reads,
     report,
@@ -39,6 +40,12 @@ MEASURES = [
     Measure("reads_redis", reads.ROWS["redis"], reads.through_redis, "online reads through Redis"),
     Measure("redis_bytes", ["redis_bytes"], reads.redis_bytes, "bytes of an entity in Redis"),
     Measure("predict", ["predict", "predict_p50"], online.predict, "prediction by entity key"),
+    Measure(
+        "native",
+        ["predict_native", "predict_native_p50"],
+        native.native,
+        "prediction by a native engine",
+    ),
     Measure(
         "history", ["history_latest", "history_window"], history.history, "point-in-time joins"
     ),

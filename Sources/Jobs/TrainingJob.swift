@@ -25,17 +25,22 @@ package struct TrainingSteps: Sendable {
   package var baseline: @Sendable (String, ColumnBatch, [Double]) throws -> [UInt8]
   /// Predictions of the production version for these rows; nil where none serves.
   package var scoreProduction: @Sendable (String, ColumnBatch) async throws -> [Double]?
+  /// The native form in a file beside what the model's own library predicted for these rows.
+  package var compareNative: @Sendable (String, ColumnBatch, [Double]) async throws -> NativeForm
 
   package init(
     buildSet:
       @escaping @Sendable (ModelDefinition, Timestamp, Snapshot) async throws ->
       TrainingData,
     baseline: @escaping @Sendable (String, ColumnBatch, [Double]) throws -> [UInt8],
-    scoreProduction: @escaping @Sendable (String, ColumnBatch) async throws -> [Double]?
+    scoreProduction: @escaping @Sendable (String, ColumnBatch) async throws -> [Double]?,
+    compareNative:
+      @escaping @Sendable (String, ColumnBatch, [Double]) async throws -> NativeForm
   ) {
     self.buildSet = buildSet
     self.baseline = baseline
     self.scoreProduction = scoreProduction
+    self.compareNative = compareNative
   }
 }
 
@@ -144,11 +149,23 @@ package struct TrainingJob: Sendable {
     metrics[train.metric.rawValue] = Evaluation.score(
       train.metric, predictions: evaluated, labels: Array(data.label[from...]))
     let baseline = try steps.baseline(model.name, data.features, outcome.predictions)
-    return try await registry.publish(
-      NewModelVersion(
-        model: model.name, artifact: blobs.put(fileAt: outcome.artifactPath),
-        baseline: blobs.put(baseline), format: outcome.format, features: model.features,
-        trainingSet: data.record, metrics: metrics, libraries: outcome.libraries, jobID: job.id))
+    var version = NewModelVersion(
+      model: model.name, artifact: try await blobs.put(fileAt: outcome.artifactPath),
+      baseline: try await blobs.put(baseline), format: outcome.format, features: model.features,
+      trainingSet: data.record, metrics: metrics, libraries: outcome.libraries, jobID: job.id)
+    version.native = try await native(model, data, outcome)
+    return try await registry.publish(version)
+  }
+
+  /// Stores the native form where it answers as the library does; says why not where it does not.
+  private func native(
+    _ model: ModelDefinition, _ data: TrainingData, _ outcome: TrainingOutcome
+  ) async throws -> NativeForm? {
+    guard let path = outcome.nativePath else { return nil }
+    let rows = data.features.flattened(as: model.features, missing: model.missing)
+    var form = try await steps.compareNative(path, rows, outcome.predictions)
+    if form.refusal == nil { form.artifact = try await blobs.put(fileAt: path) }
+    return form
   }
 
   /// Makes the version the canary where the model has a rollout rule and something is in production; otherwise promotes it

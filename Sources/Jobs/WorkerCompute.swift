@@ -6,6 +6,8 @@ import Workers
 package struct WorkerCompute: ComputeBackend {
   private let pool: WorkerPool
   private let scratch: String
+  /// What `martlet_worker.native` calls its file.
+  private static let nativeName = "model.native"
 
   /// - Parameter scratch: a folder for datasets and artifacts of running jobs.
   package init(pool: WorkerPool, scratch: String) {
@@ -49,10 +51,13 @@ package struct WorkerCompute: ComputeBackend {
     guard case .trained(let model) = result.payload else {
       throw PlatformError(.internalError, "a training task was answered with something else")
     }
-    return TrainingOutcome(
+    var outcome = TrainingOutcome(
       artifactPath: model.artifactPath, format: model.format,
       predictions: model.trainingPredictions + model.evaluationPredictions, metrics: model.metrics,
       libraries: model.libraries)
+    let native = folder + "/" + Self.nativeName
+    if FileManager.default.fileExists(atPath: native) { outcome.nativePath = native }
+    return outcome
   }
 }
 

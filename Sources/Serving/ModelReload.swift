@@ -130,10 +130,13 @@ package final class ModelReload: Service, Sendable {
 
   private func load(_ version: ModelVersion) async throws {
     let path = try await blobs.localPath(of: version.artifact)
-    let artifact = ModelArtifact(
+    var artifact = ModelArtifact(
       key: ModelKey(model: version.model, version: version.version), path: path,
       sha256: version.artifact.hex, format: version.format,
       features: version.features.flatMap(\.columnNames))
+    if let native = version.native?.artifact {
+      artifact.nativePath = try await blobs.localPath(of: native)
+    }
     try await host.ensureLoaded(artifact, workers: workersPerModel)
   }
 

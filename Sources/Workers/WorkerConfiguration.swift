@@ -1,4 +1,5 @@
 import Core
+import Foundation
 
 /// How workers are started, watched and bounded.
 package struct WorkerConfiguration: Sendable {
@@ -26,9 +27,11 @@ package struct WorkerConfiguration: Sendable {
   package var idleTimeout: Span
   /// The share of the machine's memory that the platform and its workers may take together.
   package var memoryShare: Double
-  /// Rows that one call of a model may hold when several requests wait.
-  package var batchRows: Int
   package var backoff: RestartBackoff
+  /// How long the need for more or fewer workers must last.
+  package var scaling = WorkerScaling.Patience()
+  /// A model gets no more workers than that, where its definition says nothing.
+  package var cores = ProcessInfo.processInfo.activeProcessorCount
   /// Added to the environment of every worker.
   package var environment: [String: String]
 
@@ -37,7 +40,7 @@ package struct WorkerConfiguration: Sendable {
     heartbeatInterval: Span = .seconds(1), heartbeatTimeout: Span = .seconds(5),
     helloTimeout: Span = .seconds(30), loadTimeout: Span = .minutes(2),
     predictPatience: Span = .seconds(5), stopGrace: Span = .seconds(10),
-    idleTimeout: Span = .minutes(2), memoryShare: Double = 0.9, batchRows: Int = 64,
+    idleTimeout: Span = .minutes(2), memoryShare: Double = 0.9,
     backoff: RestartBackoff = RestartBackoff(), environment: [String: String] = [:]
   ) {
     self.python = python
@@ -52,7 +55,6 @@ package struct WorkerConfiguration: Sendable {
     self.stopGrace = stopGrace
     self.idleTimeout = idleTimeout
     self.memoryShare = memoryShare
-    self.batchRows = batchRows
     self.backoff = backoff
     self.environment = environment
   }

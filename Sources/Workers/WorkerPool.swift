@@ -46,6 +46,8 @@ package final class WorkerPool: Service, Sendable {
     var ending: [WorkerHandle] = []
     var judgedAt = Span(microseconds: 0)
     var tickedAt: Span?
+    /// Models whose gauges were set.
+    var reported: Set<String> = []
   }
 
   package let configuration: WorkerConfiguration
@@ -76,7 +78,7 @@ package final class WorkerPool: Service, Sendable {
 
   // MARK: Calls
 
-  /// Has a worker do a task and waits for the answer.
+  /// Has a worker do a task and waits for the answer; where calls wait, those of higher `CallPriority.current` go first.
   ///
   /// - Throws: `userCode` when the user's function or model failed; `overloaded` when too many
   /// wait; `deadlineExceeded` after
@@ -90,7 +92,8 @@ package final class WorkerPool: Service, Sendable {
       try await withCheckedThrowingContinuation { continuation in
         let now = clock.now()
         let item = WorkItem(
-          id: id, task: task, queuedAt: now, deadline: now + timeout, say: say,
+          id: id, task: task, queuedAt: now, deadline: now + timeout,
+          priority: CallPriority.current, say: say,
           reply: { continuation.resume(with: $0.mapError { $0 as any Error }) })
         apply { $0.roster.submit(item, now: now) }
         // The handler may have run before there was anything to cancel.
@@ -105,6 +108,9 @@ package final class WorkerPool: Service, Sendable {
   /// Has `workers` processes load a version and returns when all of them hold it.
   package func ensureLoaded(_ artifact: ModelArtifact, workers: Int = 1) async throws {
     let id = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
+    var sized = artifact
+    sized.bytes = Self.size(of: artifact.path)
+    let artifact = sized
     try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation {
         (continuation: CheckedContinuation<Void, any Error>) in
@@ -123,6 +129,16 @@ package final class WorkerPool: Service, Sendable {
   /// Lets go of a version after the last call that waits for it.
   package func unload(_ key: ModelKey) {
     apply { $0.roster.unassign(key, now: clock.now()) }
+  }
+
+  /// Puts what the definitions say about serving in force, by model.
+  package func follow(_ rules: [String: ServingDefinition]) {
+    apply { $0.roster.follow(rules, now: clock.now()) }
+  }
+
+  private static func size(of path: String) -> Int {
+    var status = stat()
+    return stat(path, &status) == 0 ? Int(status.st_size) : 0
   }
 
   /// The processes that are there, for status pages.
@@ -252,7 +268,7 @@ package final class WorkerPool: Service, Sendable {
       return state.handles[worker]
     case .kill(let worker, _):
       return state.handles[worker]
-    case .answer, .loaded, .restarted, .warn: return nil
+    case .answer, .loaded, .restarted, .wake, .scaled, .warn: return nil
     }
   }
 
@@ -273,8 +289,27 @@ package final class WorkerPool: Service, Sendable {
       Counter(label: "martlet_worker_restarts_total", dimensions: [("reason", "\(reason)")])
         .increment()
       logger.warning("\(end); it is replaced", metadata: ["worker": "\(worker)"])
+    case .wake(let time): wake(at: time)
+    case .scaled(let key, let workers, let grew, let why): report(key, workers, grew, why)
     case .warn(let message): logger.warning("\(message)")
     }
+  }
+
+  private func wake(at time: Span) {
+    let wait = max(0, time.microseconds - clock.now().microseconds)
+    group.any().scheduleTask(in: .microseconds(wait)) {
+      self.apply { $0.roster.woken(now: self.clock.now()) }
+    }
+  }
+
+  private func report(_ key: ModelKey, _ workers: Int, _ grew: Bool, _ why: String) {
+    Counter(
+      label: "martlet_worker_scalings_total",
+      dimensions: [("model", key.model), ("direction", grew ? "up" : "down")]
+    ).increment()
+    logger.info(
+      "\(key) gets \(grew ? "one worker more" : "one worker less"), \(workers) now: \(why)",
+      metadata: ["model": "\(key.model)", "version": "\(key.version)", "workers": "\(workers)"])
   }
 
   private func welcome(_ worker: WorkerID, _ handle: WorkerHandle) {

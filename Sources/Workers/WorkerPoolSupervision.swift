@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Logging
+import Metrics
 import Wire
 
 /// What happens by the passing of time, and the end.
@@ -26,6 +27,18 @@ extension WorkerPool {
   private func report() {
     let states = state.withLock { $0.roster.slots.compactMap { $0.machine?.state } }
     for (state, gauge) in gauges { gauge.record(states.count { $0 == state }) }
+    let (workers, waiting, gone) = state.withLock { state in
+      let (workers, waiting) = state.roster.load
+      let gone = state.reported.subtracting(workers.keys)
+      state.reported = Set(workers.keys)
+      return (workers, waiting, gone)
+    }
+    for model in workers.keys.sorted() + gone.sorted() {
+      let dimensions = [("model", model)]
+      Gauge(label: "martlet_model_workers", dimensions: dimensions).record(workers[model] ?? 0)
+      Gauge(label: "martlet_model_waiting_calls", dimensions: dimensions)
+        .record(waiting[model] ?? 0)
+    }
   }
 
   private func reapAndListen(_ now: Span) {

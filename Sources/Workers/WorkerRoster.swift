@@ -8,6 +8,7 @@ package struct WorkItem: Sendable {
   package let task: WorkerTask
   package let queuedAt: Span
   package let deadline: Span
+  package let priority: CallPriority
   package let say: (@Sendable (WorkerLogLine) -> Void)?
   package let reply: @Sendable (Result<WorkerAnswer, PlatformError>) -> Void
   /// How often a worker was lost with it.
@@ -17,13 +18,14 @@ package struct WorkItem: Sendable {
 
   package init(
     id: UInt64, task: WorkerTask, queuedAt: Span, deadline: Span,
-    say: (@Sendable (WorkerLogLine) -> Void)? = nil,
+    priority: CallPriority = .normal, say: (@Sendable (WorkerLogLine) -> Void)? = nil,
     reply: @escaping @Sendable (Result<WorkerAnswer, PlatformError>) -> Void
   ) {
     self.id = id
     self.task = task
     self.queuedAt = queuedAt
     self.deadline = deadline
+    self.priority = priority
     self.say = say
     self.reply = reply
   }
@@ -68,7 +70,7 @@ package struct Flight: Sendable {
 ///
 /// Guarantees: a call is answered exactly once; a prediction runs only where its version is loaded;
 /// a worker that serves never runs anything else, so training cannot delay predictions; a lone
-/// request never waits for others.
+/// request never waits for others; what is too late is never sent.
 package struct WorkerRoster: Sendable {
   package enum Effect: Sendable {
     case spawn(WorkerID, Role)
@@ -80,6 +82,10 @@ package struct WorkerRoster: Sendable {
     case loaded(LoadReply, Result<Void, PlatformError>)
     /// - Parameter end: what became of it, in words that name it.
     case restarted(WorkerID, WorkerStateMachine.Reason, end: String)
+    /// `woken` is to be called at this time.
+    case wake(at: Span)
+    /// A model has another number of workers now.
+    case scaled(ModelKey, workers: Int, grew: Bool, why: String)
     case warn(String)
   }
 
@@ -130,15 +136,25 @@ package struct WorkerRoster: Sendable {
     /// To be dropped as soon as nothing of it waits or runs.
     var leaving = false
     var suspension = Suspension()
+    /// As many workers as were asked for.
+    var asked = 1
   }
 
   package let configuration: WorkerConfiguration
   package let chance: @Sendable () -> Double
   package var slots: [Slot] = []
   package var models: [ModelKey: Assignment] = [:]
-  package var predictions: [ModelKey: CircularBuffer<WorkItem>] = [:]
+  /// Of every version that is assigned.
+  package var calls: [ModelKey: ModelCalls] = [:]
+  /// What the definitions say, by model.
+  package var rules: [String: ServingDefinition] = [:]
   package var general = CircularBuffer<WorkItem>()
+  var generalDrain = DrainRate()
   package var growthStopped = false
+  /// Bytes below the limit of the memory, as of the last look; nil before it.
+  var memoryLeft: Int?
+  /// When `woken` is called next; nil where it need not be.
+  var wakeAt: Span?
   package var stopping = false
   /// Nothing is spawned before the socket is open.
   package var listening = false
@@ -162,22 +178,14 @@ package struct WorkerRoster: Sendable {
       return [.answer(item, .failure(PlatformError(.unavailable, "the platform is stopping")))]
     }
     switch item.task {
-    case .predict(let key, _):
-      guard models[key] != nil else { return [.answer(item, .failure(Self.notLoaded(key)))] }
-      if let refusal = models[key]?.suspension.refusal(of: key, now: now) {
-        return [.answer(item, .failure(refusal))]
-      }
-      if let index = slots.firstIndex(where: { $0.isReady && $0.loaded.contains(key) }) {
-        return send([item], to: index, now: now)
-      }
-      guard predictions[key, default: CircularBuffer()].count < Limits.predictionQueue else {
-        return [.answer(item, .failure(Self.overloaded(key.description)))]
-      }
-      predictions[key, default: CircularBuffer()].append(item)
-      return []
+    case .predict(let key, _): return submit(item, of: key, now: now)
     case .train, .transform:
       guard general.count < Limits.predictionQueue else {
-        return [.answer(item, .failure(Self.overloaded("Python tasks")))]
+        let wait = generalDrain.time(toAnswer: general.count, now: now)
+        return [
+          .answer(
+            item, .failure(Self.overloaded("Python tasks", Limits.predictionQueue, after: wait)))
+        ]
       }
       general.append(item)
       return advance(now: now)
@@ -189,12 +197,12 @@ package struct WorkerRoster: Sendable {
   package mutating func cancel(_ id: UInt64, now: Span) -> [Effect] {
     let cancelled = Result<WorkerAnswer, PlatformError>.failure(
       PlatformError(.cancelled, "the caller went away"))
-    for key in Array(predictions.keys) {
-      if let item = Self.remove(id, from: &predictions[key, default: CircularBuffer()]) {
-        return [.answer(item, cancelled)]
-      }
+    for key in Array(calls.keys) {
+      if let item = calls[key]?.queue.remove(id) { return [.answer(item, cancelled)] }
     }
-    if let item = Self.remove(id, from: &general) { return [.answer(item, cancelled)] }
+    if let place = general.firstIndex(where: { $0.id == id }) {
+      return [.answer(general.remove(at: place), cancelled)]
+    }
     for index in slots.indices {
       guard let place = slots[index].flight?.items.firstIndex(where: { $0.id == id }),
         let item = slots[index].flight?.items[place]
@@ -212,12 +220,6 @@ package struct WorkerRoster: Sendable {
     return []
   }
 
-  private static func remove(_ id: UInt64, from queue: inout CircularBuffer<WorkItem>) -> WorkItem?
-  {
-    guard let index = queue.firstIndex(where: { $0.id == id }) else { return nil }
-    return queue.remove(at: index)
-  }
-
   // MARK: Answers
 
   package mutating func answered(
@@ -229,6 +231,7 @@ package struct WorkerRoster: Sendable {
     }
     slots[index].flight = nil
     slots[index].idleSince = now
+    note(flight, isAnswered: (try? outcome.get()) != nil || flight.items.count == 1, now: now)
     var effects: [Effect] = []
     switch (flight.work, outcome) {
     case (.load(let artifact), .success):
@@ -270,11 +273,11 @@ package struct WorkerRoster: Sendable {
     }
     if flight.items.count > 1 {
       // One row of a batch must not fail the others: each goes alone.
-      for var item in flight.items.reversed() where !item.isDetached {
+      return flight.items.reversed().filter { !$0.isDetached }.flatMap { item in
+        var item = item
         item.alone = true
-        requeue(item)
+        return requeue(item)
       }
-      return []
     }
     if case .runtime = fault.kind { return retry(flight.items, because: fault.error) }
     return flight.items.map { .answer($0, .failure(fault.error)) }
@@ -292,22 +295,26 @@ package struct WorkerRoster: Sendable {
         if !stopping { error.context["reason"] = WorkItem.lostTwice }
         effects.append(.answer(item, .failure(error)))
       } else {
-        requeue(item)
+        effects += requeue(item)
       }
     }
     return effects
   }
 
-  private mutating func requeue(_ item: WorkItem) {
+  private mutating func requeue(_ item: WorkItem) -> [Effect] {
     switch item.task {
-    case .predict(let key, _): predictions[key, default: CircularBuffer()].prepend(item)
+    case .predict(let key, _):
+      guard calls[key] != nil else { return [.answer(item, .failure(Self.notLoaded(key)))] }
+      calls[key]?.queue.prepend(item)
     case .train, .transform: general.prepend(item)
     }
+    return []
   }
 
   // MARK: Work
 
   package mutating func send(_ items: [WorkItem], to index: Int, now: Span) -> [Effect] {
+    noteSent(items, now: now)
     var deadline = items.reduce(Span(microseconds: 0)) { max($0, $1.deadline) }
     if slots[index].role == .serving {
       deadline = max(deadline, now + configuration.predictPatience)
@@ -338,39 +345,11 @@ package struct WorkerRoster: Sendable {
       return send(.load(artifact), to: index, deadline: now + configuration.loadTimeout, now: now)
     }
     switch slots[index].role {
-    case .serving:
-      let items = nextPredictions(for: slots[index].loaded)
-      return items.isEmpty ? [] : send(items, to: index, now: now)
+    case .serving: return takePredictions(index, now: now)
     case .general:
       guard let item = nextGeneral() else { return [] }
       return send([item], to: index, now: now)
     }
-  }
-
-  /// The call that waits longest and, up to the batch's rows, those for the same version that fit
-  /// beside it.
-  private mutating func nextPredictions(for loaded: Set<ModelKey>) -> [WorkItem] {
-    let oldest = loaded.min { queuedAt($0) < queuedAt($1) }
-    guard let key = oldest, var queue = predictions[key], let first = queue.popFirst() else {
-      return []
-    }
-    var batch = [first]
-    var rows = first.rows
-    if !first.alone {
-      while let next = queue.first, !next.alone, rows + next.rows <= configuration.batchRows,
-        next.fits(beside: first)
-      {
-        queue.removeFirst()
-        rows += next.rows
-        batch.append(next)
-      }
-    }
-    predictions[key] = queue.isEmpty ? nil : queue
-    return batch
-  }
-
-  private func queuedAt(_ key: ModelKey) -> Int64 {
-    predictions[key]?.first?.queuedAt.microseconds ?? .max
   }
 
   /// The oldest task; a training only where another worker is left for transforms.
@@ -400,11 +379,11 @@ package struct WorkerRoster: Sendable {
       .unavailable, "no worker holds \(key)", context: ["reason": "not_loaded"], retryable: true)
   }
 
-  private static func overloaded(_ what: String) -> PlatformError {
+  static func overloaded(_ what: String, _ bound: Int, after wait: Span) -> PlatformError {
     PlatformError(
       .overloaded,
-      "\(Limits.predictionQueue) calls wait already for \(what); retry later, or allow more "
-        + "workers (max_python_workers)", retryAfter: .milliseconds(200))
+      "\(bound) calls wait already for \(what); retry in \(wait), or allow more workers "
+        + "(max_python_workers; serving.workers of the model)", retryAfter: wait)
   }
 }
 
@@ -417,7 +396,9 @@ extension WorkItem {
 
   /// The same place in a batch, whose answer nobody reads.
   package func detached() -> WorkItem {
-    WorkItem(id: 0, task: task, queuedAt: queuedAt, deadline: deadline, reply: { _ in })
+    WorkItem(
+      id: 0, task: task, queuedAt: queuedAt, deadline: deadline, priority: priority,
+      reply: { _ in })
   }
 
   package var isDetached: Bool { id == 0 }

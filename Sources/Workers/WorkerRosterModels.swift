@@ -17,8 +17,10 @@ extension WorkerRoster {
     let key = artifact.key
     models[key, default: Assignment(artifact: artifact)].leaving = false
     models[key]?.artifact = artifact
+    models[key]?.asked = count
+    if calls[key] == nil { calls[key] = ModelCalls(configuration.scaling) }
     var effects: [Effect] = []
-    var missing = count - slots.count { $0.assigned.contains(key) }
+    var missing = firstWorkers(of: key, asked: count) - workers(of: key)
     while missing > 0, let index = placeForModel(key, now: now, &effects) {
       slots[index].assigned.append(key)
       missing -= 1
@@ -54,22 +56,40 @@ extension WorkerRoster {
     slots.allSatisfy { !$0.assigned.contains(key) || $0.loaded.contains(key) }
   }
 
-  private mutating func placeForModel(
+  mutating func placeForModel(
     _ key: ModelKey, now: Span, _ effects: inout [Effect]
   ) -> Int? {
-    let serving = servingSlots
-    if serving == 0 || (serving < configuration.maxPythonWorkers - 1 && !growthStopped) {
-      if slots.count < configuration.maxPythonWorkers || retireIdle(now: now, &effects) {
-        slots.append(Slot(role: .serving, startAt: now, spawnedAt: now, idleSince: now))
-        return slots.count - 1
-      }
-    }
+    if let index = newPlace(now: now, &effects) { return index }
     return slots.indices
       .filter {
         slots[$0].role == .serving && !slots[$0].retired && !slots[$0].assigned.contains(key)
       }
-      .min { slots[$0].assigned.count < slots[$1].assigned.count }
+      .min { weight(of: slots[$0]) < weight(of: slots[$1]) }
   }
+
+  /// A place for one more process that serves; nil where there is no room.
+  mutating func newPlace(now: Span, _ effects: inout [Effect]) -> Int? {
+    let serving = servingSlots
+    guard serving == 0 || (serving < configuration.maxPythonWorkers - 1 && !growthStopped),
+      slots.count < configuration.maxPythonWorkers || retireIdle(now: now, &effects)
+    else { return nil }
+    slots.append(Slot(role: .serving, startAt: now, spawnedAt: now, idleSince: now))
+    return slots.count - 1
+  }
+
+  /// What a worker takes of the memory, with what it is still to load; among equal ones the number of its versions counts.
+  private func weight(of slot: Slot) -> (steps: Int, versions: Int) {
+    let coming = slot.assigned.reduce(0) { bytes, key in
+      slot.loaded.contains(key) ? bytes : bytes + (models[key]?.artifact.bytes ?? 0)
+    }
+    let bytes = slot.memory + coming * Self.memoryOfArtifactByte
+    return (bytes / Self.memoryStep, slot.assigned.count)
+  }
+
+  /// A model takes more memory than its file; what it really takes is known once it is loaded.
+  private static let memoryOfArtifactByte = 4
+  /// Workers that differ by less count as equally large.
+  private static let memoryStep = 16 << 20
 
   /// Makes room by ending a worker that runs nothing and serves nothing.
   private mutating func retireIdle(now: Span, _ effects: inout [Effect]) -> Bool {
@@ -138,11 +158,12 @@ extension WorkerRoster {
 
   private mutating func forget(_ key: ModelKey, because error: PlatformError) -> [Effect] {
     models[key] = nil
+    var removed = calls.removeValue(forKey: key)
     for index in slots.indices where slots[index].assigned.contains(key) {
       slots[index].assigned.removeAll { $0 == key }
       if slots[index].loaded.contains(key) { slots[index].toUnload.append(key) }
     }
-    let items = predictions.removeValue(forKey: key) ?? []
+    let items = removed?.queue.removeAll() ?? []
     return items.map { .answer($0, .failure(error)) }
   }
 
@@ -150,7 +171,9 @@ extension WorkerRoster {
   mutating func forgetLeaving() -> [Effect] {
     var effects: [Effect] = []
     for (key, assignment) in models where assignment.leaving {
-      guard predictions[key] == nil, !slots.contains(where: { $0.isServing(key) }) else { continue }
+      guard calls[key]?.queue.isEmpty ?? true, !slots.contains(where: { $0.isServing(key) }) else {
+        continue
+      }
       effects += drop(key, because: Self.notLoaded(key))
     }
     return effects

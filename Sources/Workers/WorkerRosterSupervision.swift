@@ -56,10 +56,14 @@ extension WorkerRoster {
     for index in slots.indices { _ = slots[index].machine?.handle(.heartbeat, at: now) }
   }
 
+  /// - Parameter memory: of the platform itself and of all; given about once a second.
   package mutating func tick(now: Span, memory: (own: Int, limit: Int)?) -> [Effect] {
     var effects = expire(now: now)
     for index in slots.indices { effects += handle(.tick, at: index, now: now) }
-    if let memory { effects += judge(memory.own, memory.limit, now: now) }
+    if let memory {
+      effects += judge(memory.own, memory.limit, now: now)
+      effects += scale(now: now)
+    }
     for index in slots.indices where slots[index].role == .general && slots[index].isReady {
       guard slots[index].idleSince + configuration.idleTimeout <= now else { continue }
       slots[index].retired = true
@@ -71,12 +75,8 @@ extension WorkerRoster {
   /// Tells every caller whose time is over; rows in flight keep their place.
   private mutating func expire(now: Span) -> [Effect] {
     var effects: [Effect] = []
-    for key in Array(predictions.keys) {
-      guard var queue = predictions[key] else { continue }
-      let late = queue.filter { $0.deadline <= now }
-      guard !late.isEmpty else { continue }
-      queue.removeAll { $0.deadline <= now }
-      predictions[key] = queue.isEmpty ? nil : queue
+    for key in Array(calls.keys) {
+      let late = calls[key]?.queue.removeLate(now: now) ?? []
       effects += late.map { .answer($0, .failure(Self.late($0, "waited"))) }
     }
     let late = general.filter { $0.deadline <= now }
@@ -94,7 +94,7 @@ extension WorkerRoster {
     return effects
   }
 
-  private static func late(_ item: WorkItem, _ verb: String) -> PlatformError {
+  static func late(_ item: WorkItem, _ verb: String) -> PlatformError {
     let allowed = Span.milliseconds((item.deadline - item.queuedAt).microseconds / 1_000)
     return PlatformError(
       .deadlineExceeded,
@@ -109,6 +109,7 @@ extension WorkerRoster {
         MemoryGuard.Candidate(worker: $0, bytes: slot.memory, idle: slot.isReady)
       }
     }
+    memoryLeft = limit - candidates.reduce(own) { $0 + $1.bytes }
     switch MemoryGuard.judge(candidates, own: own, limit: limit) {
     case .fine:
       growthStopped = false

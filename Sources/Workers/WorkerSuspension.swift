@@ -60,7 +60,7 @@ extension WorkerRoster {
     guard models[key]?.suspension.note(reason, end, now: now) == true,
       let refusal = models[key]?.suspension.refusal(of: key, now: now)
     else { return [] }
-    let waiting = predictions.removeValue(forKey: key) ?? []
+    let waiting = calls[key]?.queue.removeAll() ?? []
     return [.warn(refusal.message)] + waiting.map { .answer($0, .failure(refusal)) }
   }
 }

@@ -22,6 +22,10 @@ package struct ModelArtifact: Sendable, Equatable {
   package var sha256: String
   package var format: String
   package var features: [String]
+  /// The file that the native engine reads; nil where only workers can serve the version.
+  package var nativePath: String?
+  /// The size of the file; 0 where it is not known.
+  package var bytes = 0
 
   package init(key: ModelKey, path: String, sha256: String, format: String, features: [String]) {
     self.key = key

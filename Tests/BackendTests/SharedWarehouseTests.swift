@@ -197,6 +197,9 @@ struct SharedWarehouseTests {
     "DELETE FROM notes WHERE id IN (SELECT count(*) FROM model_logs)", "DROP TABLE view_builds",
     "CREATE MACRO sum(x) AS 12345", "CREATE OR REPLACE FUNCTION lower(x) AS 1",
     "CREATE TEMP TABLE quarantine (a BIGINT)", "CREATE TEMP TABLE mine (a BIGINT)",
+    "ALTER TABLE notes RENAME TO events_t9", "ALTER TABLE notes RENAME TO \"Events_zz\"",
+    "CREATE VIEW duckdb_views AS SELECT 1 AS c", "CREATE TABLE \"duckdb_tables\" (c BIGINT)",
+    "CREATE VIEW sqlite_master AS SELECT 1 AS c", "ALTER TABLE notes RENAME TO pg_class",
     "CREATE SCHEMA other", "CREATE TYPE mood AS ENUM ('a')", "DROP SCHEMA main CASCADE",
   ])
   func `a write that could do more than change rows of its own tables is refused`(
@@ -216,7 +219,7 @@ struct SharedWarehouseTests {
     "CREATE VIEW v AS SELECT customer FROM events_orders",
     "WITH a AS (SELECT 5 AS id) INSERT INTO notes SELECT id, 'x' FROM a",
     "INSERT INTO notes (id) VALUES (9) ON CONFLICT DO NOTHING", "ALTER TABLE notes ADD more BIGINT",
-    "DELETE FROM notes WHERE words IS NULL",
+    "DELETE FROM notes WHERE words IS NULL", "ALTER TABLE notes RENAME TO remarks",
   ])
   func `a write of tables of its own is applied`(_ sql: String) async throws {
     #expect(try await refusal(WriteJob(id: "good", sql: sql, runs: [[]])) == nil)

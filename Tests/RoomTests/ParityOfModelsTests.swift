@@ -21,7 +21,7 @@ import Testing
             inputs: one.inputs.mapValues { ($0, .int64) })
         ])
     }
-    return try await ParityCheck(warehouse: MemoryWarehouse()).run(
+    return try await ParityCheck(warehouse: MemoryWarehouse(), clock: SystemClock()).run(
       vectors, snapshot: Snapshot.empty)
   }
 

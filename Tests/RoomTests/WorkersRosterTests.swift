@@ -16,6 +16,9 @@ struct WorkersRosterTests {
     var killed: [WorkerID] = []
     var answers: [UInt64: Result<WorkerAnswer, PlatformError>] = [:]
     var loads: [Result<Void, PlatformError>] = []
+    var wakes: [Span] = []
+    var scaled: [(workers: Int, why: String)] = []
+    var warnings: [String] = []
     private var nextItem: UInt64 = 1
 
     init(workers: Int = 4) {
@@ -35,23 +38,33 @@ struct WorkersRosterTests {
         case .kill(let worker, _): killed.append(worker)
         case .answer(let item, let result): answers[item.id] = result
         case .loaded(_, let result): loads.append(result)
-        case .welcome, .restarted, .warn: break
+        case .wake(let time): wakes.append(time)
+        case .scaled(_, let workers, _, let why): scaled.append((workers, why))
+        case .warn(let message): warnings.append(message)
+        case .welcome, .restarted: break
         }
       }
     }
 
     @discardableResult
-    func submit(_ task: WorkerTask, timeout: Span = .seconds(60)) -> UInt64 {
+    func submit(
+      _ task: WorkerTask, timeout: Span = .seconds(60), priority: CallPriority = .normal
+    ) -> UInt64 {
       defer { nextItem += 1 }
       let deadline = Span(microseconds: now.microseconds + timeout.microseconds)
-      let item = WorkItem(id: nextItem, task: task, queuedAt: now, deadline: deadline) { _ in }
+      let item = WorkItem(
+        id: nextItem, task: task, queuedAt: now, deadline: deadline, priority: priority
+      ) { _ in }
       take(roster.submit(item, now: now))
       return nextItem
     }
 
-    func predict(_ version: Int64 = 1, x: Double = 1, timeout: Span = .seconds(60)) -> UInt64 {
+    func predict(
+      _ version: Int64 = 1, x: Double = 1, timeout: Span = .seconds(60),
+      priority: CallPriority = .normal
+    ) -> UInt64 {
       let rows = ColumnBatch(columns: [Column(name: "x", values: .double([x]))])
-      return submit(.predict(House.key(version), rows: rows), timeout: timeout)
+      return submit(.predict(House.key(version), rows: rows), timeout: timeout, priority: priority)
     }
 
     func hello(_ worker: WorkerID) { take(roster.hello(worker, memory: 1, now: now).1) }
@@ -83,7 +96,10 @@ struct WorkersRosterTests {
       take(roster.tick(now: now, memory: nil))
     }
 
-    static func key(_ version: Int64) -> ModelKey { ModelKey(model: "m", version: version) }
+    /// Versions from 100 on are another model's.
+    static func key(_ version: Int64) -> ModelKey {
+      ModelKey(model: version < 100 ? "m" : "other", version: version)
+    }
   }
 
   private static let training = WorkerTask.train(

@@ -117,6 +117,32 @@ extension WholeProgram {
       }
     }
 
+    @Test(
+      "readiness, status and metrics tell of a Redis that is away, and an erasure ends when it is back"
+    )
+    func told() async throws {
+      try await Self.with { platform, redis in
+        let rest = platform.rest
+        try await redis.persist()
+        try await redis.crash()
+        try await waitUntil("it is told") { try await rest.get("/health/ready").status == 503 }
+        let reason = try await rest.get("/health/ready")["reason"]?.string ?? ""
+        #expect(reason.contains("Connection refused") && !reason.contains("errno"), "\(reason)")
+        #expect(try await rest.get("/metrics").text.contains("martlet_online_store_away 1"))
+        let status = try await rest.okGet("/api/v1/status")
+        #expect(status["online_store"]?["ready"]?.bool == false, "\(status)")
+        #expect(status["definitions_version"]?.int == 1, "\(status)")
+        let erased = try await platform.martlet("erase", "customer", "1", "--yes")
+        #expect(erased.status == 1, "\(erased)")
+        try await redis.start(RedisServer.keepsWrites)
+        try await waitUntil("the erasure ended") {
+          try await rest.rows("SELECT state FROM erasures") == [[.string("done")]]
+        }
+        try await waitUntil("it is ready") { try await rest.get("/health/ready").status == 200 }
+        #expect(Self.counts(try await Self.read(platform)) == [0, 10])
+      }
+    }
+
     @Test("a Redis that comes back empty is filled without a write, and never answered for")
     func empty() async throws {
       try await Self.with { platform, redis in
@@ -128,6 +154,19 @@ extension WholeProgram {
         try await waitUntil("the look found it") {
           Self.counts(try await Self.read(platform)) == [10, 10]
         }
+      }
+    }
+
+    @Test("a key that another program has overwritten costs a refill of its view, not the platform")
+    func foreignKey() async throws {
+      try await Self.with { platform, redis in
+        let key = try await redis.cli("KEYS", "*:activity@*:1")
+        #expect(try await redis.cli("DEL", key) == "1")
+        #expect(try await redis.cli("SET", key, "foo") == "OK")
+        let read = try await Self.read(platform)
+        #expect(read.status == 500 && read.error.contains(key), "\(read)")
+        #expect(try await Self.push(platform, "more", customer: 1).status == 200)
+        try await Self.readBack(platform, [11, 10])
       }
     }
 

@@ -33,23 +33,66 @@ extension WholeProgram {
     func sweep() async throws {
       try await Self.with { platform in
         let rest = platform.rest
-        // At 2026-03-01 the retention reaches back to the midnight that begins 2026-02-19.
-        let days = [1, 18, 18, 19, 19, 28]
+        let days = [20, 27, 27, 28, 28, 28]
         let records = days.enumerated().map { Self.event($0, day: $1, hour: $0) }
         _ = try await rest.push("events", "[\(records.joined(separator: ","))]")
+        // The retention reaches back to the midnight that begins 2026-02-28 then.
+        try await rest.moveClock("2026-03-10T15:00:00Z")
         try await waitUntil("old days were dropped") {
           try await rest.count("SELECT count(*) FROM events_events") == 3
         }
         let oldest = try await rest.rows("SELECT min(event_timestamp)::VARCHAR FROM events_events")
-        #expect(oldest == [[.string("2026-02-19 03:00:00")]])
+        #expect(oldest == [[.string("2026-02-28 03:00:00")]])
         #expect(
-          try await rest.online(
-            ["activity.last_amount", "activity.events_7d"], #"{"customer_id": 1}"#)
-            == [.double(5), .int(1)])
+          try await rest.online(["activity.last_amount"], #"{"customer_id": 1}"#) == [.double(5)])
         try await waitUntil("they were counted") {
           try await rest.get("/metrics").text.contains(
             #"martlet_retention_dropped_events_total{source="events"} 3"#)
         }
+      }
+    }
+
+    @Test("an event that is older than the retention is not stored, and counted as expired")
+    func expired() async throws {
+      try await Self.with { platform in
+        let rest = platform.rest
+        let push = try await rest.push(
+          "events", "[\(Self.event(1, day: 18)),\(Self.event(2, day: 19))]")
+        #expect(push["accepted"]?.int == 1 && push["expired"]?.int == 1, "\(push)")
+        let file = try await rest.upload(
+          "events", "old.csv",
+          "event_id,customer_id,kind,amount,at\na,1,buy,1,2025-01-01T00:00:00Z\nb,1,buy,1,2026-02-20T00:00:00Z\n"
+        )
+        #expect(
+          file["rows"]?.int == 2 && file["accepted"]?.int == 1 && file["expired"]?.int == 1,
+          "\(file)")
+        #expect(
+          try await rest.rows("SELECT event_id FROM events_events ORDER BY 1")
+            == [[.string("b")], [.string("e2")]])
+        try await waitUntil("they were counted") {
+          try await rest.get("/metrics").text.contains(
+            #"martlet_ingest_expired_total{source="events"} 2"#)
+        }
+      }
+    }
+
+    @Test("a verification tells what reaches past retention, and does not count it")
+    func verification() async throws {
+      try await Self.with { platform in
+        let rest = platform.rest
+        let shorter = Self.definitions.replacing("retention: 10d", with: "retention: 5d")
+        let answer = try await rest.apply(shorter)
+        #expect(answer.status == 200, "\(answer)")
+        _ = try await rest.push(
+          "events", "[\(Self.event(1, day: 26)),\(Self.event(2, day: 28))]")
+        try await rest.moveClock("2026-03-04T12:00:00Z")
+        try await waitUntil("the older was dropped") {
+          try await rest.count("SELECT count(*) FROM events_events") == 1
+        }
+        #expect(try await rest.online(["activity.events_7d"], #"{"customer_id": 1}"#) == [.int(2)])
+        let found = try await rest.ok("/api/v1/features/verify", #"{"live": true}"#)
+        #expect(found["passed"]?.bool == true && found["mismatches"]?.int == 0, "\(found)")
+        #expect((found["past_retention"]?.int ?? 0) >= 1, "\(found)")
       }
     }
 

@@ -134,6 +134,7 @@ class PushReceipt(Answer):
     quarantined: int = 0
     unknown_fields: int = 0
     erased: int = 0
+    expired: int = 0
     reasons: tuple[str, ...] = field(metadata=TUPLE, default=())
     warnings: tuple[Reason, ...] = field(metadata=many(Reason), default=())
 
@@ -147,6 +148,7 @@ class PushReceipt(Answer):
             quarantined=self.quarantined + other.quarantined,
             unknown_fields=self.unknown_fields + other.unknown_fields,
             erased=self.erased + other.erased,
+            expired=self.expired + other.expired,
             reasons=(self.reasons + other.reasons)[:100],
             warnings=tuple(Reason(reason, count) for reason, count in counts.items()),
         )
@@ -163,6 +165,7 @@ class IngestReport(Answer):
     erased: int
     already_ingested: bool
     seconds: float
+    expired: int = 0
     reasons: tuple[Reason, ...] = field(metadata=many(Reason), default=())
     warnings: tuple[Reason, ...] = field(metadata=many(Reason), default=())
     missing_columns: tuple[str, ...] = field(metadata=TUPLE, default=())
@@ -427,9 +430,9 @@ class FeatureVerification(Answer):
 class Verification(Answer):
     """Served values against what the warehouse says they should have been.
 
-    `passed`: at most the share `threshold` of the compared values differs. `in_flight` are
-    differences that a commit just then explains; they are no mismatches. `of_former_definitions`
-    are logged vectors that were not compared since their features have changed.
+    `passed`: at most the share `threshold` of the compared values differs. `in_flight` and
+    `past_retention` explain differences that are no mismatches. `of_former_definitions` are logged
+    vectors that were not compared since their features have changed.
     """
 
     passed: bool
@@ -438,6 +441,7 @@ class Verification(Answer):
     mismatches: int
     mismatch_share: float
     in_flight: int = 0
+    past_retention: int = 0
     threshold: float = 0.0
     of_former_definitions: int = 0
     features: tuple[FeatureVerification, ...] = field(

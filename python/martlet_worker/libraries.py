@@ -20,25 +20,26 @@ OF_NOTE = {
     "statsmodels": "statsmodels",
     "torch": "torch",
     "xgboost": "xgboost",
+    "xgboost-cpu": "xgboost",
 }
 
 
 def installed() -> dict[str, str]:
     """Every library of note that could be imported here."""
-    return {name: version for name in OF_NOTE if (version := _version(name)) is not None}
+    return {name: version for name in OF_NOTE if (version := version_of(name)) is not None}
 
 
 def in_use() -> dict[str, str]:
     """The libraries of note that have been imported: what a model trained now may depend on."""
     used = [name for name, module in OF_NOTE.items() if module in sys.modules]
-    return {name: version for name in used if (version := _version(name)) is not None}
+    return {name: version for name in used if (version := version_of(name)) is not None}
 
 
 def differences(recorded: dict[str, str]) -> list[str]:
     """One phrase for each recorded library that is here in another version or not at all."""
     out = []
     for name, version in sorted(recorded.items()):
-        here = _version(name)
+        here = version_of(name)
         if here is None:
             out.append(f"{name} {version} is not installed here")
         elif here != version:
@@ -46,7 +47,8 @@ def differences(recorded: dict[str, str]) -> list[str]:
     return out
 
 
-def _version(distribution: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution, if it is installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

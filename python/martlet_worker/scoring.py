@@ -68,7 +68,7 @@ class Scorer:
 
     def __init__(self, model: Any, scoring: Scoring) -> None:
         self.scoring = scoring
-        self._model = model
+        self.model = model
         self._quick: quick.Ask | None = None
         self._ask = getattr(model, scoring.method)
         self._positions = {name: place for place, name in enumerate(scoring.features)}
@@ -78,7 +78,7 @@ class Scorer:
     def quicken(self) -> None:
         """Looks for a shorter way to ask for one row; worth its cost only where many will come."""
         if self.scoring.input == ARRAY:
-            self._quick = quick.shortcut(self._model, self.scoring.method, self._width)
+            self._quick = quick.shortcut(self.model, self.scoring.method, self._width)
 
     def score(self, rows: Columns) -> NDArray[np.float64]:
         """One number for each row; the input's column order is free."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from martlet_worker import artifact, dataset
+from martlet_worker import artifact, dataset, native
 from martlet_worker import columns as wire
 from martlet_worker.faults import bad_output, internal
 from martlet_worker.scoring import choose
@@ -65,6 +65,7 @@ def train(task: Train, say: Callable[[str], None]) -> Trained:
     path = artifact.store(packed, output)
     loaded = artifact.opened(packed, path.name)
     try:
+        native.store(loaded.scorer.model, loaded.meta.scoring, output)
         return Trained(
             artifact_path=str(path),
             format=artifact.FORMAT,

@@ -12,7 +12,7 @@ import numpy as np
 from martlet_worker import columns as wire
 from martlet_worker import pins
 from martlet_worker.columns import Array
-from martlet_worker.faults import bad_output, last_line, user_traceback
+from martlet_worker.faults import TaskFault, bad_output, last_line, user_traceback
 from martlet_worker.usercode import FolderCode, user_file, user_function
 from martlet_worker.worker_pb2 import Column, Columns, RowError, Transform, Transformed
 
@@ -81,28 +81,78 @@ class Piece:
 
 
 def transformed(function: Function, rows: Columns, *, explain: bool = False) -> Transformed:
-    """Calls the function; if it raises, narrows down to the rows for which it does.
+    """Calls the function; narrows down to the rows for which it raises, or answers what cannot be kept.
 
-    With `explain` every such row has its whole traceback.
+    With `explain` every such row has its whole traceback. What is wrong with the answer for every row, or with its
+    shape, is a fault of the function.
     """
-    arrays = wire.arrays(rows)
-    pieces = _pieces(function, arrays, 0, rows.rows)
-    kept = [piece for piece in pieces if piece.values is not None]
-    errors = [
-        RowError(
-            row=piece.start,
-            message=piece.error,
-            traceback=piece.traceback if explain else "",
+    like = {column.name: column for column in rows.columns}
+    pieces = _pieces(function, wire.arrays(rows), 0, rows.rows)
+    try:
+        return Transformed(
+            rows=_table(pieces, rows.rows, like), row_errors=_errors(pieces, explain)
         )
+    except TaskFault as fault:
+        pieces = _alike(_pieces(_checked(function, like), wire.arrays(rows), 0, rows.rows), like)
+        if all(piece.values is None for piece in pieces):
+            raise fault from None
+    return Transformed(rows=_table(pieces, rows.rows, like), row_errors=_errors(pieces, explain))
+
+
+def _checked(function: Function, like: Mapping[str, Column]) -> Function:
+    """The function, raising also for an answer that cannot be kept."""
+
+    def checked(part: dict[str, Array]) -> Mapping[str, Any]:
+        count = len(next(iter(part.values()))) if part else 0
+        answer = _by_name(function(part), count)
+        wire.table(answer, count, like)
+        return answer
+
+    return checked
+
+
+def _alike(pieces: list[Piece], like: Mapping[str, Column]) -> list[Piece]:
+    """Pieces whose columns are of other kinds than those of most rows become failures: they cannot stand in one column."""
+    kinds: dict[tuple[str, ...], int] = {}
+    found = []
+    for piece in pieces:
+        count = piece.stop - piece.start
+        columns = [] if piece.values is None else wire.table(piece.values, count, like).columns
+        kind = tuple(
+            ("number" if column.type in (wire.INT64, wire.DOUBLE) else str(column.type))
+            + ("[]" if column.offsets or column.length else "")
+            for column in columns
+        )
+        found.append(kind)
+        if piece.values is not None:
+            kinds[kind] = kinds.get(kind, 0) + count
+    most = max(kinds, key=lambda kind: kinds[kind], default=())
+    out: list[Piece] = []
+    for piece, kind in zip(pieces, found, strict=True):
+        if piece.values is None or kind == most:
+            out.append(piece)
+            continue
+        names = ", ".join(piece.values)
+        why = f"columns {names} are of other types than for most rows; a column holds one type"
+        out += [Piece(row, row + 1, None, why) for row in range(piece.start, piece.stop)]
+    return out
+
+
+def _errors(pieces: list[Piece], explain: bool) -> list[RowError]:
+    return [
+        RowError(row=piece.start, message=piece.error, traceback=piece.traceback if explain else "")
         for piece in pieces
         if piece.error
     ]
+
+
+def _table(pieces: list[Piece], rows: int, like: Mapping[str, Column]) -> Columns:
+    kept = [piece for piece in pieces if piece.values is not None]
     if not kept:
-        return Transformed(rows=Columns(rows=rows.rows), row_errors=errors)
-    like = {column.name: column for column in rows.columns}
+        return Columns(rows=rows)
     if len(pieces) == 1 and kept[0].values is not None:
-        return Transformed(rows=wire.table(kept[0].values, rows.rows, like))
-    return Transformed(rows=_joined(kept, rows.rows, like), row_errors=errors)
+        return wire.table(kept[0].values, rows, like)
+    return _joined(kept, rows, like)
 
 
 def _pieces(function: Function, arrays: dict[str, Array], start: int, stop: int) -> list[Piece]:
@@ -116,7 +166,8 @@ def _pieces(function: Function, arrays: dict[str, Array], start: int, stop: int)
         if stop - start <= 1:
             if stop == start:
                 return []
-            return [Piece(start, stop, None, last_line(error), user_traceback(error))]
+            why = error.message if isinstance(error, TaskFault) else last_line(error)
+            return [Piece(start, stop, None, why, user_traceback(error))]
         middle = (start + stop) // 2
         return _pieces(function, arrays, start, middle) + _pieces(function, arrays, middle, stop)
     return [Piece(start, stop, _by_name(answer, stop - start))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -224,3 +225,23 @@ def transform(columns):
     assert "in inner" in error.traceback and "in transform" in error.traceback
     plain = platform.transform(source, EVENTS)
     assert not plain.transformed.row_errors[0].traceback
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [2**70, "\ud800", datetime(2026, 1, 1), [1, 2], {"a": 1}, b"raw"],  # noqa: DTZ001
+)
+def test_a_row_whose_answer_cannot_be_kept_fails_alone(cell: object) -> None:
+    rows = table({"id": list(range(40))})
+
+    def transform(columns: dict[str, wire.Array]) -> dict[str, object]:
+        fine: dict[type, object] = {str: "fine", datetime: datetime(2026, 1, 1, tzinfo=UTC)}
+        made = np.empty(len(columns["id"]), dtype=object)
+        for row, number in enumerate(columns["id"]):
+            made[row] = cell if number == 17 else fine.get(type(cell), 1)
+        return {"made": made}
+
+    answer = transformed(transform, rows)
+    assert [error.row for error in answer.row_errors] == [17]
+    assert "made" in answer.row_errors[0].message or "UTF-8" in answer.row_errors[0].message
+    assert wire.arrays(answer.rows)["made"][0] is not None

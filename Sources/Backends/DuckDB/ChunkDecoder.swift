@@ -163,13 +163,19 @@ final class ChunkDecoder {
     case .hex: .string(cells.hexadecimal())
     case .uuid: .string(cells.map(duckdb_hugeint.self, zero: "", uuidText))
     case .dictionary(let type, let words): .string(dictionary(cells, type, words))
-    case .date: .timestamp(cells.map(Int32.self, zero: 0) { Int64($0) * 86_400_000_000 })
+    case .date: .timestamp(cells.map(Int32.self, zero: 0, instant))
     case .timestamp: .timestamp(cells.copy(Int64.self, zero: 0))
     case .scaledTimestamp(let multiply, let divide):
       .timestamp(
         cells.map(Int64.self, zero: 0) { floorMultiple($0, divide) / divide &* multiply })
     case .onlyNull, .list: .int64([Int64](repeating: 0, count: cells.count))
     }
+  }
+
+  /// The midnight of a day; the engine's infinities, and days that are further than an instant reaches, are the least and the greatest.
+  private static func instant(ofDay day: Int32) -> Int64 {
+    let (instant, isBeyond) = Int64(day).multipliedReportingOverflow(by: 86_400_000_000)
+    return isBeyond ? (day < 0 ? -.max : .max) : instant
   }
 
   private static func decimals(_ cells: VectorCells, _ type: duckdb_type, _ scale: Int) -> [Double]

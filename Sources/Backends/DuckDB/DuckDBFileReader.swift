@@ -212,8 +212,8 @@ extension DuckDBFileReader {
 extension Column {
   /// The texts that are there, by row.
   fileprivate var presentTexts: [Int: String] {
-    guard case .string(let all) = values, let presence else { return [:] }
+    guard case .string(let all) = values else { return [:] }
     return Dictionary(
-      uniqueKeysWithValues: all.indices.filter { presence[$0] == 0 }.map { ($0, all[$0]) })
+      uniqueKeysWithValues: all.indices.filter { isPresent($0) }.map { ($0, all[$0]) })
   }
 }

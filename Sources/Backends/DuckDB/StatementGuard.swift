@@ -33,6 +33,10 @@ struct StatementGuard: Sendable {
 
   /// How tables begin that it makes as it needs them.
   private static let ownPrefixes = ["staged_cells_", "replaced_cells_"]
+  /// How the names begin by which the engine shows its catalog: one made by that name would be read in its stead.
+  private static let enginePrefixes = [
+    "duckdb_", "sqlite_", "pg_", "information_schema", "pragma_",
+  ]
 
   private let forbidden: Set<String>
 
@@ -117,6 +121,12 @@ struct StatementGuard: Sendable {
     ]
     let onlyTarget = takesFrom.contains(kind) && words.all.first?.text != "with"
     let named = onlyTarget ? words.target : words.all[...]
+    let made = kind == DUCKDB_STATEMENT_TYPE_CREATE ? named : words.newName
+    if let engine = made.first(where: { name in
+      Self.enginePrefixes.contains { name.text.hasPrefix($0) }
+    }) {
+      throw Self.refusal("\(engine.text) is a name of the engine's own catalog; take another")
+    }
     if let filled = named.first(where: { Self.filledByPlatform.contains($0.text) }) {
       throw Self.refusal(
         onlyTarget
@@ -128,6 +138,7 @@ struct StatementGuard: Sendable {
       onlyTarget
       ? named.first { $0.text.hasPrefix("events_") }
       : named.first { eventTables.contains($0.text) }
+        ?? words.newName.first { $0.text.hasPrefix("events_") }
     if let events {
       throw Self.refusal(
         "\(events.text) is a name of events: push or ingest them, and use `martlet erase` or retention to remove some"
@@ -210,6 +221,11 @@ private struct Words {
     let stops: Set<String> = ["select", "values", "from", "as", "default", "using", "by"]
     let end = all.firstIndex { stops.contains($0.text) || mayBeCalled($0) }
     return all[...(end ?? all.count - 1)]
+  }
+
+  /// The words from RENAME on, among which is what something is called afterwards.
+  var newName: ArraySlice<Word> {
+    all.firstIndex { $0.text == "rename" }.map { all[$0...] } ?? []
   }
 
   /// Whether something follows that could be the opening of a call; a comment could hide one.

@@ -20,8 +20,10 @@ struct ModelSection {
       guard let mapping = value.mapping(of: value.what, known: nil, at: name.place) else {
         return nil
       }
-      mapping.refuseKeys(except: Self.keys)
-      return model(name.value, mapping)
+      mapping.refuseKeys(except: Self.keys + ["serving"])
+      var model = model(name.value, mapping)
+      model.serving = mapping["serving"].flatMap(ServingReader().read)
+      return model
     }
   }
 

@@ -74,6 +74,7 @@ struct DescribedItem {
         add("derived \(feature.name)", expression.text)
       }
     }
+    add("serving", model.serving?.text)
     add("missing", model.missing.default.text)
     for (feature, rule) in model.missing.perFeature.sorted(by: { $0.key < $1.key }) {
       add("missing \(feature)", rule.text)
@@ -132,6 +133,15 @@ extension RolloutDefinition {
       after.metricLoss.map { "metric loss \($0)" },
     ]
     return "canary \(canary) until \(limits.compactMap { $0 }.joined(separator: ", "))"
+  }
+}
+
+extension ServingDefinition {
+  fileprivate var text: String {
+    let most = workers.maximum.map { "\($0)" } ?? "as many as cores"
+    return
+      "batches of \(batch.rows) rows within \(batch.wait), \(workers.minimum) to \(most) workers for waits of "
+      + "\(workers.queueWait), \(queue) calls waiting"
   }
 }
 

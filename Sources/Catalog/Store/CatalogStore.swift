@@ -243,12 +243,13 @@ extension CatalogStore: ModelRegistry {
         "model '\(new.model)' is not in the definitions\(suggestion(for: new.model, among: project?.models.map(\.name) ?? []))"
       )
     }
-    let version = ModelVersion(
+    var version = ModelVersion(
       model: new.model, version: try ModelVersionRecord.nextVersion(db, of: new.model),
       stage: .registered, artifact: new.artifact, baseline: new.baseline, format: new.format,
       features: new.features, definitionsVersion: new.trainingSet.definitionsVersion,
       trainingSet: new.trainingSet, metrics: new.metrics, libraries: new.libraries,
       jobID: new.jobID, createdAt: now)
+    version.native = new.native
     try ModelVersionRecord.insert(db, version)
     try ModelVersionRecord.audit(
       db,

@@ -48,6 +48,8 @@ package struct TrainingRequest: Sendable {
 package struct TrainingOutcome: Sendable {
   /// A file in a folder of its own; the caller stores the file and removes the folder.
   package var artifactPath: String
+  /// The file beside it that says how the model is scored without Python; nil where the backend wrote none.
+  package var nativePath: String?
   package var format: String
   /// One prediction per row of the dataset, training rows first.
   package var predictions: [Double]

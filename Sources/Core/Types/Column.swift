@@ -283,3 +283,22 @@ package struct ColumnBatch: Sendable, Equatable {
     ColumnBatch(columns: columns.map { $0.gather(rows) }, count: rows.count)
   }
 }
+
+extension Column {
+  /// The rows with a time, or an array with one, that is outside `Timestamp.bounds`.
+  package var rowsOutsideCalendar: [Int] {
+    switch values {
+    case .timestamp(let all):
+      if all.allSatisfy(Timestamp.bounds.contains) { return [] }
+      return all.indices.filter { isPresent($0) && !Timestamp.bounds.contains(all[$0]) }
+    case .list(let lists):
+      guard case .timestamp(let all) = lists.elements,
+        !all.allSatisfy(Timestamp.bounds.contains)
+      else { return [] }
+      return (0..<count).filter { row in
+        isPresent(row) && !all[lists.range(row)].allSatisfy(Timestamp.bounds.contains)
+      }
+    case .bool, .int64, .double, .string: return []
+    }
+  }
+}

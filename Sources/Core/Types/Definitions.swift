@@ -253,6 +253,8 @@ package struct ModelDefinition: Sendable, Equatable, Codable {
   package var features: [ModelFeature]
   /// Values that the request brings.
   package var inputs: [ColumnDefinition]
+  /// How its calls wait and how many workers answer them; nil for the defaults.
+  package var serving: ServingDefinition?
   package var missing: MissingPolicy
   package var spine: SpineDefinition?
   package var label: LabelDefinition?

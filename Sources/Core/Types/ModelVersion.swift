@@ -22,6 +22,8 @@ package struct ModelVersion: Sendable, Equatable, Codable {
   package var libraries: [String: String]
   package var jobID: String
   package var createdAt: Timestamp
+  /// Nil in records of versions from before there were native engines; workers serve them.
+  package var native: NativeForm?
 
   package init(
     model: String, version: Int64, stage: ModelStage, artifact: BlobDigest, baseline: BlobDigest,
@@ -144,6 +146,7 @@ package struct NewModelVersion: Sendable {
   package var metrics: [String: Double]
   package var libraries: [String: String]
   package var jobID: String
+  package var native: NativeForm?
 
   package init(
     model: String, artifact: BlobDigest, baseline: BlobDigest, format: String,

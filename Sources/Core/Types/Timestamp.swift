@@ -4,6 +4,11 @@ package struct Timestamp: Hashable, Comparable, Sendable, Codable {
 
   @inlinable package init(microseconds: Int64) { self.microseconds = microseconds }
 
+  /// The microseconds that an instant of the platform may have: the years 1 to 9999 in UTC, which its text can write. What comes from
+  /// outside (text, files, workers, calls) is held to it, so that arithmetic on what is inside does not overflow.
+  package static let bounds: ClosedRange<Int64> = -62_135_596_800_000_000...253_402_300_799_999_999
+  package static let boundsText = "a time of the years 1 to 9999"
+
   @inlinable package static func < (a: Timestamp, b: Timestamp) -> Bool {
     a.microseconds < b.microseconds
   }
@@ -36,10 +41,10 @@ package struct Timestamp: Hashable, Comparable, Sendable, Codable {
   }
 }
 
-/// The greatest multiple of `step` that is not above `x`, also for negative `x`.
+/// The greatest multiple of `step` that is not above `x`, also for negative `x`; wraps at the least numbers, which are no instants.
 @inlinable package func floorMultiple(_ x: Int64, _ step: Int64) -> Int64 {
   let remainder = x % step
-  return remainder < 0 ? x - remainder - step : x - remainder
+  return remainder < 0 ? x &- remainder &- step : x &- remainder
 }
 
 /// A length of time in microseconds.

@@ -43,6 +43,7 @@ extension Timestamp: CustomStringConvertible {
     // A date is its first instant.
     if reader.atEnd {
       let seconds = daysSinceEpoch(year, month, day) * 86_400
+      guard year > 0 else { return .failure(.malformed) }
       return allowLocal
         ? .success(Timestamp(microseconds: seconds * 1_000_000)) : .failure(.withoutZone)
     }
@@ -71,11 +72,16 @@ extension Timestamp: CustomStringConvertible {
     guard reader.atEnd else { return .failure(.malformed) }
     let seconds =
       daysSinceEpoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset
-    return .success(Timestamp(microseconds: seconds * 1_000_000 + fraction))
+    let microseconds = seconds * 1_000_000 + fraction
+    guard bounds.contains(microseconds) else { return .failure(.malformed) }
+    return .success(Timestamp(microseconds: microseconds))
   }
 
   /// ISO 8601 in UTC, with as many decimals (0, 3 or 6) as the value needs.
   package var description: String {
+    // What an engine's own infinities come as.
+    if microseconds == .max { return "infinity" }
+    if microseconds == -.max { return "-infinity" }
     let (days, inDay) = splitDays
     let (year, month, day) = Timestamp.civil(fromDays: days)
     let seconds = inDay / 1_000_000

@@ -201,13 +201,13 @@ package struct ColumnBackfill: Sendable {
     }
     let (raw, unknown) = origins.raw(rows)
     let made = try await transform.transform(
-      ColumnBatch(columns: raw, count: rows.count), of: source, with: function)
+      ColumnBatch(columns: raw, count: rows.count), of: source, with: function
+    ).fitted(to: source, count: rows.count, by: function)
     if let digest = made.digest, digest != one.version.digest { throw Outdated() }
-    let conformed = try made.conformed(to: source, count: rows.count, by: function)
-    try next.note(conformed.map(\.name), origins, source, function)
+    try next.note(made.columns.map(\.name), origins, source, function)
     let table = try await online.warehouse.eventTable(of: source.name)
     let recomputed = RecomputedRows(
-      rows, raw: raw, unknown: unknown, made: made, conformed: conformed, columns: next.columns,
+      rows, raw: raw, unknown: unknown, made: made, conformed: made.columns, columns: next.columns,
       table: table, by: function)
     tell(recomputed.failures, after: next.failed)
     next.failed += Int64(recomputed.failures.count)

@@ -39,7 +39,7 @@ struct Admission: Sendable {
 extension Admission {
   /// The reasons that the producer does not know from validating.
   var refusals: [String] {
-    quarantined.filter { $0.kind == .unique }.prefix(100).map(\.reason)
+    quarantined.filter { $0.kind == .unique || $0.kind == .transform }.prefix(100).map(\.reason)
   }
 }
 
@@ -53,6 +53,8 @@ package struct IngestDetails: Sendable, Equatable {
   package var replayed = 0
   /// Records of erased keys that came again.
   package var erased = 0
+  /// Events that are older than their source keeps them.
+  package var expired = 0
 
   package init() {}
 
@@ -62,23 +64,26 @@ package struct IngestDetails: Sendable, Equatable {
     unchecked.merge(more.unchecked, uniquingKeysWith: +)
     replayed += more.replayed
     erased += more.erased
+    expired += more.expired
   }
 }
 
 extension CommitLedger {
-  /// Leaves out the rows of erased keys, those whose id is known, here or earlier in the same rows, and those that a `unique` check does not let
-  /// in, and remembers the others.
+  /// Leaves out the rows of erased keys, those that are older than the source keeps events at `now`, those whose id is known, here or earlier in
+  /// the same rows, and those that a `unique` check does not let in, and remembers the others.
   ///
   /// Throws where such a check has `on_fail: stop`; nothing is remembered then.
   ///
   /// - Parameter stops: false where such a check only keeps its row out.
   mutating func admit(
-    _ rows: ValidatedRows, stops: Bool = true
+    _ rows: ValidatedRows, at now: Timestamp, stops: Bool = true
   ) throws(PlatformError) -> Admission {
     var erased = 0
-    let rows = withoutErased(rows, &erased)
+    let unerased = withoutErased(rows, &erased)
+    let rows = unerased.kept(at: now)
     var admission = Admission(rows)
     admission.details.erased = erased
+    admission.details.expired = unerased.count - rows.count
     let left = try leftOut(rows, &admission, stops: stops)
     if left.isEmpty {
       admission.rows = rows.count == 0 ? nil : rows
@@ -155,6 +160,16 @@ extension CommitLedger {
   }
 }
 
+extension ValidatedRows {
+  /// Those that retention does not drop. One that it does would count online, and in no history.
+  fileprivate func kept(at now: Timestamp) -> ValidatedRows {
+    guard let first = source.keptSince(now)?.microseconds,
+      eventTimestamps.contains(where: { $0 < first })
+    else { return self }
+    return keeping(eventTimestamps.indices.filter { eventTimestamps[$0] >= first })
+  }
+}
+
 /// The `unique` checks of some rows.
 private struct UniqueJudge {
   private let rows: ValidatedRows
@@ -211,7 +226,7 @@ private struct UniqueJudge {
   func record(_ row: Int, _ fault: RowFault) -> QuarantinedRecord {
     QuarantinedRecord(
       source: rows.source.name, record: RecordText(rows, row).text, reason: fault.reason,
-      kind: .unique, position: "event \(rows.eventIDs[row])", eventID: rows.eventIDs[row],
+      kind: .unique, position: rows.places == nil ? "event \(rows.eventIDs[row])" : rows.position(of: row), eventID: rows.eventIDs[row],
       replayOf: rows.replays.isEmpty ? nil : rows.replays[row])
   }
 }

@@ -92,7 +92,7 @@ struct CommitGroup: Sendable {
     guard ledger.take(push.advances) else { throw PlatformError.movedStream(push.advances) }
     advances += push.advances
     // Nobody can correct a stream and send it again, so a check stops nothing of it and this does not throw.
-    let admission = try ledger.admit(rows, stops: push.advances.isEmpty)
+    let admission = try ledger.admit(rows, at: now, stops: push.advances.isEmpty)
     if !admission.marks.isEmpty { marks.append((name, admission.marks)) }
     if let kept = admission.rows {
       let earlier = ledger.entries[name]?.transform
@@ -117,7 +117,7 @@ struct CommitGroup: Sendable {
       accepted: admission.rows?.count ?? 0, duplicates: admission.duplicates,
       quarantined: admission.quarantined.count, unknownFields: rows.unknownFields,
       warnings: admission.warnings, refusals: admission.refusals,
-      erased: admission.details.erased)
+      erased: admission.details.erased, expired: admission.details.expired)
   }
 }
 

@@ -121,7 +121,7 @@ private final class FileTransfer: Sendable {
       typealias Admitted = (Admission, EventBatch?, earlier: TransformVersion??)
       let (admission, batch, earlier) = try ingestor.ledger.withLock {
         (ledger: inout CommitLedger) throws -> Admitted in
-        let admission = try ledger.admit(chunk)
+        let admission = try ledger.admit(chunk, at: now)
         var batch = admission.rows.map { EventBatch(unstamped: $0) }
         batch?.stamp(stamp, &ledger)
         let earlier: TransformVersion? = ledger.entries[name]?.transform

@@ -19,6 +19,8 @@ package struct FileReport: Sendable, Equatable, Codable {
   package var transformDigest: String?
   /// Records of erased keys, of which nothing was kept.
   package var erased = 0
+  /// Events that are older than the source keeps them, of which nothing was kept.
+  package var expired = 0
   /// Columns of the source that the file has not.
   package var missingColumns: [String]
   /// Columns of the file that the source has not, or for JSON lines the number of such members.
@@ -334,13 +336,15 @@ extension FileReport {
   fileprivate init(_ outcome: FileOutcome, _ summary: FileSummary, unknownFields: Int) {
     let reasons = outcome.faults.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10)
     self.init(
-      rows: outcome.accepted + outcome.duplicates + outcome.quarantined + outcome.details.erased,
+      rows: outcome.accepted + outcome.duplicates + outcome.quarantined + outcome.details.erased
+        + outcome.details.expired,
       accepted: outcome.accepted,
       duplicates: outcome.duplicates, quarantined: outcome.quarantined,
       reasons: reasons.map { FaultCount(reason: $0.key, count: $0.value) },
       missingColumns: summary.missingColumns, ignoredColumns: summary.ignoredColumns,
       unknownFields: unknownFields)
     erased = outcome.details.erased
+    expired = outcome.details.expired
     transformDigest = outcome.transformDigest
     warnings = outcome.warnings.sorted { $0.key < $1.key }
       .map { FaultCount(reason: $0.key, count: $0.value) }

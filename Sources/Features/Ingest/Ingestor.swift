@@ -17,12 +17,15 @@ package struct IngestReceipt: Sendable, Equatable {
   package var refusals: [String]
   /// Records of an entity key that was erased after they happened; nothing of them is kept.
   package var erased: Int
+  /// Events that are older than their source keeps them; nothing of them is kept.
+  package var expired: Int
 
   package init(
     accepted: Int = 0, duplicates: Int = 0, quarantined: Int = 0, unknownFields: Int = 0,
-    warnings: [String: Int] = [:], refusals: [String] = [], erased: Int = 0
+    warnings: [String: Int] = [:], refusals: [String] = [], erased: Int = 0, expired: Int = 0
   ) {
     self.erased = erased
+    self.expired = expired
     self.accepted = accepted
     self.duplicates = duplicates
     self.quarantined = quarantined

@@ -34,7 +34,7 @@ package struct RecordParser {
   private var builders: [ColumnBuilder]
   private var eventTimestamps: [Int64] = []
   private var eventIDs: [String] = []
-  /// Of the rows; kept only for a transform, which may refuse them.
+  /// Of the rows; kept only where something that comes later may refuse them.
   private var numbers: [Int64] = []
   private var quarantined: [QuarantinedRecord] = []
   private var faults: [String: Int] = [:]
@@ -169,7 +169,7 @@ package struct RecordParser {
         for builder in builders { builder.drop() }
         eventTimestamps.removeLast()
         eventIDs.removeLast()
-        if source.transform != nil { numbers.removeLast() }
+        if source.needsPlaces { numbers.removeLast() }
         if origin == .quarantine { replays.removeLast() }
       }
       if quarantined.count == bad {
@@ -183,7 +183,7 @@ package struct RecordParser {
     var rows = ValidatedRows(
       source: source, columns: builders.map { $0.finish() }, eventTimestamps: eventTimestamps,
       eventIDs: eventIDs,
-      places: source.transform.map { _ in RowPlaces(origin: origin, numbers: numbers) },
+      places: source.needsPlaces ? RowPlaces(origin: origin, numbers: numbers) : nil,
       idsCanRepeat: hasGivenIDs || origin.idsCanRepeat,
       quarantined: quarantined,
       faults: faults, unknownFields: unknownFields)
@@ -255,7 +255,7 @@ package struct RecordParser {
       eventIDs.append(knownID ?? numbered(idPrefix, number))
     }
     eventTimestamps.append(eventTime ?? 0)
-    if source.transform != nil { numbers.append(number) }
+    if source.needsPlaces { numbers.append(number) }
     if origin == .quarantine { replays.append(number) }
   }
 

@@ -45,7 +45,8 @@ enum RowFault: Equatable {
   /// The reason without the value, so that faults of one kind are counted together.
   var kind: String {
     switch self {
-    case .malformed(let why): "not a record: \(why.prefix { $0 != "(" && $0 != "'" })"
+    case .malformed(let why):
+      "not a record: \(why.firstRange(of: " (byte ").map { why[..<$0.lowerBound] } ?? why[...])"
     case .noEventTime, .missing, .eventID, .eventIDHeader: reason
     case .wrongType(let column, _, let expected): "column '\(column)' is not \(expected)"
     case .withoutZone(let column, _): "column '\(column)': a time without a zone"

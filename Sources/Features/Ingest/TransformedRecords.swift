@@ -1,12 +1,14 @@
 import Core
 
 extension TransformedRows {
-  /// The columns in the types of the source.
-  func conformed(
+  /// The columns in the types of the source; rows with a cell that cannot be of its column's type, or is no time of the calendar, are faults.
+  ///
+  /// - Throws: `userCode` for what no record brings about: a column that the source does not declare, and another number of rows.
+  func fitted(
     to source: SourceDefinition, count: Int, by function: CodeReference
-  ) throws(PlatformError) -> [Column] {
-    var conformed: [Column] = []
-    for column in columns {
+  ) throws(PlatformError) -> TransformedRows {
+    var fitted = self
+    for (index, column) in columns.enumerated() {
       guard let declared = source.column(column.name) else {
         throw PlatformError(
           .userCode,
@@ -14,16 +16,22 @@ extension TransformedRows {
             + "declare\(suggestion(for: column.name, among: source.columns.map(\.name)))"
         )
       }
-      guard let column = column.arrays(as: declared.type), column.count == count else {
+      guard column.count == count else {
         throw PlatformError(
           .userCode,
-          "\(function) returned \(column.count) cells of \(column.type.rawValue) for column "
-            + "'\(column.name)'; expected \(count) of \(declared.type.rawValue)"
-        )
+          "\(function) returned \(column.count) cells for column '\(column.name)'; expected \(count)")
       }
-      conformed.append(column)
+      let (cells, misfits) = column.fitted(to: declared.type)
+      fitted.columns[index] = cells
+      for row in misfits where fitted.faults[row] == nil {
+        fitted.faults[row] =
+          "returned \(JSON(column[row]).text) for column '\(column.name)', which is \(declared.type.rawValue)"
+      }
+      for row in cells.rowsOutsideCalendar where fitted.faults[row] == nil {
+        fitted.faults[row] = "column '\(column.name)' is not \(Timestamp.boundsText)"
+      }
     }
-    return conformed
+    return fitted
   }
 
   /// Why rows cannot be stored: the code raised for them, or made a column that the record has itself, whose raw value would be
@@ -53,7 +61,8 @@ extension ValidatedRows {
     _ made: TransformedRows, by function: CodeReference
   ) throws(PlatformError) -> ValidatedRows {
     var rows = self
-    let columns = try made.conformed(to: source, count: count, by: function)
+    let made = try made.fitted(to: source, count: count, by: function)
+    let columns = made.columns
     rows.transformVersion = made.digest.map {
       TransformVersion(
         transform: function.description, digest: $0, columns: columns.map(\.name).sorted())
@@ -83,22 +92,35 @@ extension ValidatedRows {
     return rows
   }
 }
+
 extension Column {
-  /// The column itself where it is of the type, and arrays of any length as the array type where they fit it; nil where
-  /// they do not.
-  func arrays(as type: ColumnType) -> Column? {
-    if self.type == type { return self }
-    guard case .list(let lists) = values, case .array(let element, let length) = type,
-      let elements = lists.elements.converted(to: ColumnType(element))
-    else { return nil }
-    let fits = (0..<count).allSatisfy { row in
-      let count = lists.range(row).count
-      return !isPresent(row) || count == length ?? min(count, Limits.arrayElements)
+  /// The column as one of `type`, with the rows whose cells cannot be of it, which are null then.
+  func fitted(to type: ColumnType) -> (column: Column, misfits: [Int]) {
+    if self.type == type { return (self, []) }
+    var misfits: [Int] = []
+    let cells = (0..<count).map { row -> Value in
+      guard isPresent(row) else { return .null }
+      if let value = self[row].fitted(to: type) { return value }
+      misfits.append(row)
+      return .null
     }
-    guard fits else { return nil }
-    return Column(
-      name: name,
-      values: .list(ListValues(elements: elements, offsets: lists.offsets, length: length)),
-      presence: presence)
+    return (Column(name: name, type: type, cells), misfits)
+  }
+}
+
+extension Value {
+  /// Whole numbers as doubles, doubles without a fraction as whole numbers, and arrays of such; nil for what is of another kind.
+  fileprivate func fitted(to type: ColumnType) -> Value? {
+    switch (self, type) {
+    case (.null, _), (.bool, .bool), (.int64, .int64), (.double, .double), (.string, .string),
+      (.timestamp, .timestamp):
+      return self
+    case (.int64(let number), .double): return .double(Double(number))
+    case (.double(let number), .int64): return Int64(exactly: number).map { .int64($0) }
+    case (.list(let elements), .array(let element, let length)):
+      guard elements.count == length ?? min(elements.count, Limits.arrayElements) else { return nil }
+      return elements.converted(to: ColumnType(element)).map { .list($0) }
+    default: return nil
+    }
   }
 }

@@ -159,3 +159,8 @@ package enum RecordOrigin: Sendable, Equatable {
     }
   }
 }
+
+extension SourceDefinition {
+  /// Whether rows may be refused after they were read: by the transform, or by a check that looks at other events.
+  var needsPlaces: Bool { transform != nil || checks.contains { $0.unique != nil } }
+}

@@ -55,7 +55,7 @@ package struct Validator {
     let ids = try eventIDs(raw)
     var rows = ValidatedRows(
       source: source, columns: columns, eventTimestamps: times, eventIDs: ids.texts,
-      places: source.transform.map { _ in RowPlaces(origin: origin, numbers: raw.rowNumbers) },
+      places: source.needsPlaces ? RowPlaces(origin: origin, numbers: raw.rowNumbers) : nil,
       idsCanRepeat: ids.areGiven || origin.idsCanRepeat)
     judge(raw, &rows)
     if !faults.isEmpty {
@@ -124,6 +124,19 @@ package struct Validator {
     _ definition: ColumnDefinition, _ raw: RawRows
   ) throws(PlatformError) -> Column {
     guard let found = raw[definition.name] else { return Column(absent: raw.count, definition) }
+    let column = try converted(found, to: definition, raw)
+    for row in column.rowsOutsideCalendar {
+      note(
+        row,
+        .wrongType(
+          column: definition.name, value: "a time", expected: Timestamp.boundsText))
+    }
+    return column
+  }
+
+  private mutating func converted(
+    _ found: Column, to definition: ColumnDefinition, _ raw: RawRows
+  ) throws(PlatformError) -> Column {
     switch (found.values, definition.type) {
     case (.timestamp(let local), .timestamp) where raw.localTimes.contains(definition.name):
       return try converted(local, found)
@@ -174,7 +187,7 @@ package struct Validator {
       )
     }
     var instants = local
-    for row in instants.indices where found.isPresent(row) {
+    for row in instants.indices where found.isPresent(row) && Timestamp.bounds.contains(local[row]) {
       instants[row] = reader.instant(ofLocal: local[row])
     }
     zone = reader
@@ -204,7 +217,13 @@ package struct Validator {
     switch definition.type {
     case .string: return found
     case .double:
-      values = .double(cells(texts, found, definition, zero: 0) { DecimalNumber(text: $0)?.double })
+      values = .double(
+        cells(texts, found, definition, zero: 0) { text in
+          // Infinity is a double where it is meant, not where a number is too large for one.
+          DecimalNumber(text: text).flatMap { number in
+            number.double.isInfinite && text.contains { $0 &- 48 < 10 } ? nil : number.double
+          }
+        })
     case .int64:
       values = .int64(
         cells(texts, found, definition, zero: 0) { DecimalNumber(text: $0)?.integral })

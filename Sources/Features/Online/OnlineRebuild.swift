@@ -196,7 +196,7 @@ struct RebuildWalk {
 
   /// Events before this may have been dropped from the warehouse.
   private func horizon(_ now: Timestamp) -> Int64 {
-    source.retention.map { (now - $0).floored(to: .days(1)).microseconds } ?? .min
+    source.keptSince(now)?.microseconds ?? .min
   }
 
   /// Notes what differs; the states that belong in the place of those that do.

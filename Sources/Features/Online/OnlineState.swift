@@ -188,6 +188,11 @@ package final class OnlineState: StoredEventApplier {
       for (view, layout) in snapshot.layouts where layout.generation > 0 {
         state.generations[view] = layout.generation
       }
+      // They are of the same events.
+      if let times = state.timesOfView[former] {
+        state.timesOfView[layout.view, default: EventTimes()].merge(times)
+        state.timesOfView[former] = nil
+      }
       // The views of the file are others now.
       state.saved = nil
     }

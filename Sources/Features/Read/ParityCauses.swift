@@ -38,7 +38,7 @@ struct ParityCauses: Sendable {
       past.append(Past(view: view, events: events))
     }
     let arrivals = Set(past.flatMap { $0.events.map(\.createdAt) }).sorted(by: >)
-    var open = Array(mismatches.indices)
+    var open = mismatches.indices.filter { mismatches[$0].cause.counts }
     for cut in arrivals.prefix(Self.maximumCuts) {
       let answers = answers(plan, past, before: cut, at: vector.time)
       open.removeAll { index in

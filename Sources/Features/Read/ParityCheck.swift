@@ -64,6 +64,10 @@ package struct ParityCheck: Sendable {
     case valueDiffers = "value_differs"
     /// What was right before events that came less than `inFlight` before the read: they were on their way. Does not count.
     case inFlight = "in_flight"
+    /// It was made of events that retention has dropped since. Does not count.
+    case pastRetention = "past_retention"
+
+    var counts: Bool { self != .inFlight && self != .pastRetention }
   }
 
   package struct Mismatch: Sendable {
@@ -85,8 +89,10 @@ package struct ParityCheck: Sendable {
 
     package var comparedValues: Int { compared.values.reduce(0, +) }
 
-    /// Those that count: without what was in flight.
-    package var wrong: [Mismatch] { mismatches.filter { $0.cause != .inFlight } }
+    /// Those that count: without what was in flight, or is past retention.
+    package var wrong: [Mismatch] { mismatches.filter(\.cause.counts) }
+
+    package func count(_ cause: Cause) -> Int { mismatches.count { $0.cause == cause } }
 
     /// The share of compared values that differ.
     package var mismatchShare: Double {
@@ -106,7 +112,12 @@ package struct ParityCheck: Sendable {
 
   private let warehouse: any Warehouse
 
-  package init(warehouse: any Warehouse) { self.warehouse = warehouse }
+  private let clock: any WallClock
+
+  package init(warehouse: any Warehouse, clock: any WallClock) {
+    self.warehouse = warehouse
+    self.clock = clock
+  }
 
   /// Recomputes the vectors under the definitions of `snapshot`, which must be those that they were served by.
   package func run(_ served: [Served], snapshot: Snapshot) async throws -> Report {
@@ -132,9 +143,13 @@ package struct ParityCheck: Sendable {
       }
     }
     let causes = ParityCauses(warehouse: warehouse, snapshot: snapshot)
+    let retention = ParityRetention(snapshot: snapshot, now: clock.now)
     for (number, row) in differing.keys.sorted().enumerated() {
       var mismatches = differing[row] ?? []
-      if number < ParityCauses.maximumVectors {
+      for index in mismatches.indices where try retention.explains(mismatches[index]) {
+        mismatches[index].cause = .pastRetention
+      }
+      if number < ParityCauses.maximumVectors, mismatches.contains(where: \.cause.counts) {
         try await causes.explain(&mismatches, of: served[row])
       }
       report.mismatches += mismatches

@@ -13,7 +13,7 @@ struct SpineColumns {
         .invalidArgument,
         "the spine has no time column '\(name)'\(suggestion(for: name, among: names))")
     }
-    guard case .timestamp(let times) = time.values else {
+    guard case .timestamp = time.values else {
       throw PlatformError(
         .invalidArgument,
         "the spine's time column '\(name)' is \(time.type.rawValue), not timestamp; give times with a zone, as in 2026-01-31T12:00:00Z"
@@ -29,10 +29,11 @@ struct SpineColumns {
         "the spine has a column '\(feature)', as the feature is called; rename it, or leave one out"
       )
     }
-    for (row, one) in times.enumerated() where time.isPresent(row) && abs(one) > 1 << 61 {
+    for column in spine.columns {
+      guard let row = column.rowsOutsideCalendar.first else { continue }
       throw PlatformError(
         .invalidArgument,
-        "the spine's time in row \(row + 1) is out of range; correct column '\(name)'")
+        "row \(row + 1) of the spine is not \(Timestamp.boundsText) in column '\(column.name)'; correct it")
     }
     self.spine = spine
     self.time = time

@@ -17,8 +17,7 @@ package struct Retention: Sendable {
   package func sweep(_ sources: [SourceDefinition]) async throws -> [String: Int] {
     var dropped: [String: Int] = [:]
     for source in sources {
-      guard let retention = source.retention else { continue }
-      let end = (clock.now - retention).floored(to: .days(1))
+      guard let end = source.keptSince(clock.now) else { continue }
       for day in try await days(of: source.name, before: end) {
         dropped[source.name, default: 0] += try await drop(day, of: source.name)
         if Task.isCancelled { return dropped }
@@ -49,5 +48,12 @@ package struct Retention: Sendable {
 
   private static func table(_ source: String) -> String {
     EventTable.quoted(EventTable.name(for: source))
+  }
+}
+
+extension SourceDefinition {
+  /// The first instant whose events are kept at `now`; nil where all are.
+  package func keptSince(_ now: Timestamp) -> Timestamp? {
+    retention.map { (now - $0).floored(to: .days(1)) }
   }
 }

@@ -94,7 +94,7 @@ package struct TransformTrial: Sendable {
     let declared = source.columns.first { $0.name == column.name }?.type
     var problem: String?
     if let declared {
-      if column.arrays(as: declared) == nil {
+      if !column.fitted(to: declared).misfits.isEmpty {
         problem = "is \(column.type.rawValue) and declared as \(declared.rawValue)"
       } else if part.columns.contains(where: { $0.name == column.name && $0.hasCells }) {
         problem = "is a column of the records; return the result under a name of its own"

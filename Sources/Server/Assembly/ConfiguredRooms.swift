@@ -3,7 +3,9 @@ import Features
 import Foundation
 import Jobs
 import Logging
+import NativeModelsBackend
 import Serving
+import Workers
 
 extension Configuration.PredictionLog {
   var room: Serving.PredictionLog.Room {
@@ -23,6 +25,18 @@ extension Configuration.Jobs {
       owner: UUID().uuidString,
       lease: lease, backOff: BackOff(base: backOff, limit: backOffLimit), log: log,
       announce: announce)
+  }
+}
+
+extension Configuration {
+  /// What scores: this process where a version has a native form, the workers otherwise.
+  func nativeEngine(_ pool: WorkerPool, _ log: Logger) -> NativeEngine {
+    let python = workers.python
+    return NativeEngine(
+      libraries: [
+        "lightgbm": LightGBMLibrary(.lightGBM(path: serving.lightgbmLibrary, python: python)),
+        "xgboost": XGBoostLibrary(.xgboost(path: serving.xgboostLibrary, python: python)),
+      ], workers: WorkerEngine(pool: pool), host: pool, isEnabled: serving.native, log: log)
   }
 }
 

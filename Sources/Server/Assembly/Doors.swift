@@ -53,6 +53,7 @@ struct GRPCDoor: Service {
     let configuration = services.configuration.server
     var interceptors: [any ServerInterceptor] = [ErrorTranslationInterceptor()]
     if let token = configuration.token { interceptors.append(TokenInterceptor(token: token.value)) }
+    interceptors.append(PriorityInterceptor())
     let api: [any RegistrableRPCService] = [
       FeatureStoreService(services: services), OnlineReadService(services: services),
       ServingService(services: services),

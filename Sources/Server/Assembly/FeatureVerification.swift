@@ -127,8 +127,9 @@ struct FeatureVerification {
       outcome.ofFormerDefinitions += all - vector.values.count - vector.derived.count
       if !vector.values.isEmpty || !vector.derived.isEmpty { served.append(vector) }
     }
-    outcome.report = try await ParityCheck(warehouse: services.warehouse).run(
-      served, snapshot: snapshot)
+    outcome.report = try await ParityCheck(warehouse: services.warehouse, clock: services.clock)
+      .run(
+        served, snapshot: snapshot)
     return outcome
   }
 
@@ -180,7 +181,8 @@ struct FeatureVerification {
             values: Dictionary(uniqueKeysWithValues: zip(names, found.1.values)))
         }
         outcome.report.add(
-          try await ParityCheck(warehouse: services.warehouse).run(served, snapshot: snapshot))
+          try await ParityCheck(warehouse: services.warehouse, clock: services.clock).run(
+            served, snapshot: snapshot))
       }
     }
     return outcome

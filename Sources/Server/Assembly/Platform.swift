@@ -56,17 +56,19 @@ package struct Platform: Sendable {
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
 
     let workers = WorkerPool(Self.workers(configuration), logger: log)
+    workers.follow(catalog.changes.current.servingRules)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
       queueRows: configuration.ingest.commitQueueRows, log: log)
-    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: workers, log: log)
+    let native = configuration.nativeEngine(workers, log)
+    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: native, log: log)
     let predictionLog = PredictionLog(
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
     let mirror = ShadowMirror(
-      hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog)
+      hydrator: hydrator, engine: native, log: predictionLog)
     let predictor = Predictor(
-      served: served, hydrator: hydrator, engine: WorkerEngine(pool: workers), log: predictionLog,
+      served: served, hydrator: hydrator, engine: native, log: predictionLog,
       definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout,
       mirror: mirror)
     let rollouts = RolloutWatch(
@@ -81,7 +83,7 @@ package struct Platform: Sendable {
     let datasets = Self.datasets(
       warehouse, ingestor, catalog, blobs, clock, spool: data + "/spool")
     let training = TrainingJob(
-      steps: Self.trainingSteps(datasets, predictor), compute: compute, blobs: blobs,
+      steps: Self.trainingSteps(datasets, predictor, native), compute: compute, blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,
       timeout: configuration.workers.taskTimeout)
     let openLineage = OpenLineageLog(
@@ -95,13 +97,13 @@ package struct Platform: Sendable {
     services = PlatformServices(
       configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
       ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
-      tables: DuckDBTableFiles(),
-      hydrator: hydrator, predictor: predictor, served: served, mirror: mirror,
-      rollouts: rollouts, log: predictionLog,
-      monitor: monitor, jobs: jobs,
-      datasets: datasets, workers: workers, spool: try Spool(folder: data + "/spool"),
+      tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
+      mirror: mirror, rollouts: rollouts,
+      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers,
+      spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
-      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch)
+      stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch,
+      onlineWatch: OnlineStoreWatch(online, log))
   }
 
   /// Everything that runs, in the order of starting.
@@ -111,16 +113,13 @@ package struct Platform: Sendable {
       StoreService(services, log),
       Loop("catalog") { [services] in await services.catalog.run() },
       Loop("definitions") { [services] in await services.online.run() },
+      Loop("serving rules") { [services] in await services.followServingRules() },
       services.workers,
       services.log,
       services.openLineage,
       IngestService(services.ingestor),
-      Ticker(every: .seconds(5)) { [services, log] in
-        do {
-          try await services.online.mend()
-        } catch {
-          log.debug("the online store could not be looked at", metadata: ["error": "\(error)"])
-        }
+      Loop("watching the online store") { [services] in
+        await services.onlineWatch.run { try await services.erasure.resume() }
       },
       Loop("kafka") { [services] in await services.stream?.run() },
       Loop("watching Kafka") { [services] in await services.kafkaWatch?.run() },
@@ -240,7 +239,7 @@ package struct Platform: Sendable {
 
   /// Events → training set, and training set → baseline: what training takes from features, monitoring and serving.
   private static func trainingSteps(
-    _ datasets: DatasetStore, _ predictor: Predictor
+    _ datasets: DatasetStore, _ predictor: Predictor, _ native: NativeEngine
   ) -> TrainingSteps {
     TrainingSteps(
       buildSet: { model, asOf, snapshot in
@@ -250,6 +249,9 @@ package struct Platform: Sendable {
       baseline: { model, features, predictions in
         try Baseline(model: model, features: features, predictions: predictions).encoded()
       },
-      scoreProduction: { model, rows in try await predictor.score(model: model, rows: rows) })
+      scoreProduction: { model, rows in try await predictor.score(model: model, rows: rows) },
+      compareNative: { path, rows, expected in
+        try await native.compare(fileAt: path, rows: rows, expected: expected)
+      })
   }
 }

@@ -116,9 +116,12 @@ extension PlatformServices {
   }
 
   private static func datasetName(_ text: String) throws -> String {
-    guard !text.isEmpty, text.utf8.count <= 200, !text.contains(where: \.isNewline) else {
+    let isPlain = !text.contains { $0.isNewline || "/\\\0".contains($0) }
+    guard !text.isEmpty, text.utf8.count <= 200, isPlain else {
       throw PlatformError(
-        .invalidArgument, "a dataset needs a name of at most 200 characters on one line")
+        .invalidArgument,
+        "a dataset needs a name of at most 200 characters on one line, without / and \\, but got '\(text.prefix(200))'"
+      )
     }
     return text
   }

@@ -27,7 +27,15 @@ extension PlatformServices {
     let snapshot = try await catalog.apply(
       yaml: yaml, directory: directory, author: author, now: clock.now,
       jobs: try await unfinishedJobs(), stored: storedSource)
-    try await online.adopt(snapshot)
+    do {
+      try await online.adopt(snapshot)
+    } catch let error as PlatformError where error.retryable {
+      throw PlatformError(
+        error.code,
+        "version \(snapshot.definitionsVersion) of the definitions is stored, but not in force yet: \(error.message); it "
+          + "comes in force by itself once the online store is back",
+        context: error.context, retryAfter: error.retryAfter)
+    }
     if let warehouse = warehouse as? any FeatureTablePublishing {
       try await warehouse.publishFeatures(Array(snapshot.layouts.values))
     }
@@ -42,12 +50,30 @@ extension PlatformServices {
       }
       let columns = try await warehouse.query(
         "SELECT name, type FROM event_columns WHERE source = ?", [.string(source)], as: Column.self)
-      if columns.isEmpty { return StoredSource(events: 0, columns: [:]) }
+      if columns.isEmpty {
+        try await Self.refuseForeign(EventTable.name(for: source), of: source, in: warehouse)
+        return StoredSource(events: 0, columns: [:])
+      }
       let table = EventTable.quoted(EventTable.name(for: source))
       let events = try await warehouse.query("SELECT count(*) FROM \(table)", as: Int.self)
       return StoredSource(
         events: events.first ?? 0,
         columns: Dictionary(columns.map { ($0.name, $0.type) }) { first, _ in first })
     }
+  }
+
+  /// Throws where the warehouse has something by the name of a new source's events that is not the platform's.
+  private static func refuseForeign(
+    _ table: String, of source: String, in warehouse: any Warehouse
+  ) async throws {
+    let found = try await warehouse.query(
+      "SELECT count(*) FROM information_schema.tables WHERE lower(table_name) = lower(?)",
+      [.string(table)], as: Int.self)
+    guard found.first ?? 0 > 0 else { return }
+    throw PlatformError(
+      .failedPrecondition,
+      "source '\(source)' would keep its events in the table '\(table)', but the warehouse has one of that name which is not "
+        + "the platform's; give the source another name, or rename the table while the platform is stopped"
+    )
   }
 }

@@ -83,7 +83,7 @@ extension PlatformServices {
         accepted: receipt.accepted, duplicates: receipt.duplicates,
         quarantined: receipt.quarantined, unknownFields: receipt.unknownFields,
         reasons: Array((rows.quarantined.prefix(100).map(\.reason) + receipt.refusals).prefix(100)),
-        warnings: receipt.warnings, erased: receipt.erased), []
+        warnings: receipt.warnings, erased: receipt.erased, expired: receipt.expired), []
     )
   }
 

@@ -71,6 +71,8 @@ extension PlatformServices {
         "martlet_quarantine_replayed_total", [("source", source)], to: details.replayed)
       metrics.setCounter(
         "martlet_ingest_erased_total", [("source", source)], to: details.erased)
+      metrics.setCounter(
+        "martlet_ingest_expired_total", [("source", source)], to: details.expired)
       for (check, count) in details.checkFailures {
         metrics.setCounter(
           "martlet_check_failures_total", [("source", source), ("check", check)], to: count)

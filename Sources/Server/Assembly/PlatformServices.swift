@@ -18,6 +18,8 @@ struct PushReceipt: Sendable {
   var warnings: [String: Int] = [:]
   /// Records of erased keys, of which nothing was kept.
   var erased = 0
+  /// Events that are older than their source keeps them, of which nothing was kept.
+  var expired = 0
   /// Records that went to a topic; of these `accepted` counts what will pass, and nobody knows of duplicates yet.
   var produced = 0
 }
@@ -111,6 +113,7 @@ package struct PlatformServices: Sendable {
   let pushProducer: PushProducer?
   /// Looks at the brokers; nil where none are set.
   let kafkaWatch: KafkaWatch?
+  let onlineWatch: OnlineStoreWatch
 
   // MARK: Definitions
 
@@ -301,14 +304,26 @@ package struct PlatformServices: Sendable {
     kafkaWatch?.record(in: metrics)
     let snapshot = catalog.changes.current
     metrics.setGauge("martlet_definitions_version", [], to: Double(snapshot.definitionsVersion))
-    metrics.setGauge("martlet_online_store_away", [], to: ingestor.isBehind ? 1 : 0)
+    metrics.setGauge(
+      "martlet_online_store_away", [],
+      to: ingestor.isBehind || onlineWatch.fault != nil ? 1 : 0)
     metrics.setGauge("martlet_ingest_queue_rows", [], to: Double(ingestor.queuedRows))
     return metrics.exposition()
   }
 
+  /// By view how many keys have a state; none, and why, where the online store is away.
+  private func entityKeys() async -> ([String: Int], (any Error)?) {
+    if let fault = onlineWatch.fault { return ([:], fault) }
+    do {
+      return (try await online.counts(), nil)
+    } catch {
+      return ([:], error)
+    }
+  }
+
   func status() async throws -> JSON {
     let snapshot = catalog.changes.current
-    let keys = try await online.counts()
+    let (keys, fault) = await entityKeys()
     let now = clock.now
     return .object([
       "project": .string(snapshot.project.name), "now": .string(clock.now.description),
@@ -325,6 +340,9 @@ package struct PlatformServices: Sendable {
         }),
       "freshness": .array(try freshness().map { $0.json(at: now) }),
       "kafka": kafkaWatch?.json ?? .null,
+      "online_store": .object([
+        "ready": .bool(fault == nil), "error": fault.map { .string("\($0)") } ?? .null,
+      ]),
       "entity_keys": .object(keys.sorted { $0.key < $1.key }.map { .init($0, .int(Int64($1))) }),
       "serving": .object(
         served.current.sorted { $0.key < $1.key }.map { .init($0.key, .int($0.value.version)) }),
@@ -335,6 +353,7 @@ package struct PlatformServices: Sendable {
             "memory_bytes": .int(Int64(worker.memory)),
             "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
             "last_end": worker.lastEnd.map { .string($0) } ?? .null,
+            "models": .array(worker.models.map { .string($0.description) }),
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),

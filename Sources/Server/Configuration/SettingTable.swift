@@ -132,6 +132,17 @@ extension Setting {
       "serving.rollout_interval", \.serving.rolloutInterval,
       "How often the evidence of canaries is looked at; one that is decided is promoted or rolled back."
     ),
+    .flag(
+      "serving.native", \.serving.native,
+      "Whether versions whose native form answers as their own library does are scored inside the platform; else workers do."
+    ),
+    .optionalText(
+      "serving.lightgbm_library", \.serving.lightgbmLibrary,
+      "LightGBM's C library (lib_lightgbm.so); without it, the one in the package of workers.python."
+    ),
+    .optionalText(
+      "serving.xgboost_library", \.serving.xgboostLibrary,
+      "XGBoost's C library (libxgboost.so); without it, the one in the package of workers.python."),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),

@@ -8,7 +8,7 @@ extension FeatureStoreService {
   func createDataset(
     request: Martlet_V1_CreateDatasetRequest, context: ServerContext
   ) async throws -> Martlet_V1_Dataset {
-    let asOf = request.hasAsOf ? Timestamp(request.asOf) : nil
+    let asOf = request.hasAsOf ? try Timestamp(request.asOf) : nil
     if !request.model.isEmpty {
       return try await services.saveDataset(request.name, model: request.model, asOf: asOf).wire
     }

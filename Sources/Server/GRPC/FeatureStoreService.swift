@@ -35,6 +35,7 @@ struct FeatureStoreService: Martlet_V1_FeatureStore.SimpleServiceProtocol {
       response.duplicates += UInt64(receipt.duplicates)
       response.quarantined += UInt64(receipt.quarantined)
       response.erased += UInt64(receipt.erased)
+      response.expired += UInt64(receipt.expired)
       for (warning, count) in receipt.warnings {
         response.warnings[warning, default: 0] += UInt64(count)
       }

@@ -52,6 +52,32 @@ struct TokenInterceptor: ServerInterceptor {
   }
 }
 
+/// Takes the priority of a call's work from the metadata `priority`.
+struct PriorityInterceptor: ServerInterceptor {
+  func intercept<Input: Sendable, Output: Sendable>(
+    request: StreamingServerRequest<Input>, context: ServerContext,
+    next:
+      @Sendable (StreamingServerRequest<Input>, ServerContext) async throws ->
+      StreamingServerResponse<Output>
+  ) async throws -> StreamingServerResponse<Output> {
+    let text = request.metadata[stringValues: "priority"].first { _ in true }
+    guard let priority = try CallPriority(named: text, in: "the metadata 'priority'") else {
+      return try await next(request, context)
+    }
+    var response = try await CallPriority.$current.withValue(priority) {
+      try await next(request, context)
+    }
+    if case .success(var contents) = response.accepted {
+      let produce = contents.producer
+      contents.producer = { writer in
+        try await CallPriority.$current.withValue(priority) { try await produce(writer) }
+      }
+      response.accepted = .success(contents)
+    }
+    return response
+  }
+}
+
 func rpcError(_ error: any Error) -> RPCError {
   let error = JSONResponse.platformError(error)
   var metadata: Metadata = ["martlet-error-code": .string(error.code.rawValue)]

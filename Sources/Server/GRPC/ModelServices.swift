@@ -38,7 +38,7 @@ struct ServingService: Martlet_V1_Serving.ServiceProtocol {
   ) async throws -> PredictAnswer {
     try await services.predict(
       model: request.model, version: request.version == 0 ? nil : request.version,
-      rows: request.rows.map(requestRow),
+      rows: try request.rows.map(requestRow),
       requestID: request.requestID.isEmpty ? nil : request.requestID, timeout: timeout,
       wantsExplanation: wantsExplanation)
   }

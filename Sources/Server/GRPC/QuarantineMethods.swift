@@ -24,7 +24,9 @@ extension FeatureStoreService {
     let report = try await services.replay(
       ReplayRequest(
         filter: filter, records: request.records.mapValues { Array($0) },
-        fields: request.set.sorted { $0.key < $1.key }.map { .init($0.key, JSON(Value($0.value))) })
+        fields: try request.set.sorted { $0.key < $1.key }.map {
+          .init($0.key, JSON(try Value($0.value)))
+        })
     )
     var response = Martlet_V1_ReplayQuarantineResponse()
     response.replayed = UInt64(report.replayed)
@@ -48,7 +50,7 @@ extension FeatureStoreService {
     request: Martlet_V1_EraseRequest, context: ServerContext
   ) async throws -> Martlet_V1_EraseResponse {
     let receipt = try await services.erasure.run(
-      entity: request.entity, key: .array(request.key.map { JSON(Value($0)) }))
+      entity: request.entity, key: .array(try request.key.map { JSON(try Value($0)) }))
     var response = Martlet_V1_EraseResponse()
     response.id = receipt.id
     response.digest = receipt.digest

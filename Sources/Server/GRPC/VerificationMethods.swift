@@ -16,7 +16,8 @@ extension FeatureStoreService {
     response.vectors = UInt64(outcome.report.vectors)
     response.compared = UInt64(outcome.report.comparedValues)
     response.mismatches = UInt64(outcome.report.wrong.count)
-    response.inFlight = UInt64(outcome.report.mismatches.count - outcome.report.wrong.count)
+    response.inFlight = UInt64(outcome.report.count(.inFlight))
+    response.pastRetention = UInt64(outcome.report.count(.pastRetention))
     response.mismatchShare = outcome.report.mismatchShare
     response.ofFormerDefinitions = UInt64(outcome.ofFormerDefinitions)
     response.features = outcome.features.map { feature in
@@ -41,8 +42,8 @@ extension FeatureStoreService {
           request.source.isEmpty ? request.view : "source:\(request.source)",
           reason: request.reason,
           rowsPerSecond: request.rowsPerSecond == 0 ? nil : Int64(clamping: request.rowsPerSecond),
-          from: request.hasFrom ? Timestamp(request.from) : nil,
-          to: request.hasTo ? Timestamp(request.to) : nil)))
+          from: request.hasFrom ? try Timestamp(request.from) : nil,
+          to: request.hasTo ? try Timestamp(request.to) : nil)))
   }
 }
 

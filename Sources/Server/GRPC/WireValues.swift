@@ -6,14 +6,14 @@ import Wire
 
 /// Values, rows and times between the wire and the platform's own types.
 extension Value {
-  init(_ wire: Martlet_V1_Value) {
+  init(_ wire: Martlet_V1_Value) throws {
     switch wire.kind {
     case .boolValue(let value): self = .bool(value)
     case .int64Value(let value): self = .int64(value)
     case .doubleValue(let value): self = .double(value)
     case .stringValue(let value): self = .string(value)
-    case .timestampValue(let value): self = .timestamp(Timestamp(value))
-    case .listValue(let list): self = .list(ColumnValues(list))
+    case .timestampValue(let value): self = .timestamp(try Timestamp(value))
+    case .listValue(let list): self = .list(try ColumnValues(list))
     case nil: self = .null
     }
   }
@@ -34,7 +34,7 @@ extension Value {
 }
 
 extension ColumnValues {
-  init(_ wire: Martlet_V1_List) {
+  init(_ wire: Martlet_V1_List) throws {
     self =
       if !wire.bools.isEmpty {
         .bool(wire.bools)
@@ -43,7 +43,7 @@ extension ColumnValues {
       } else if !wire.strings.isEmpty {
         .string(wire.strings)
       } else if !wire.timestamps.isEmpty {
-        .timestamp(wire.timestamps.map { Timestamp($0).microseconds })
+        .timestamp(try wire.timestamps.map { try Timestamp($0).microseconds })
       } else {
         .double(wire.doubles)
       }
@@ -65,8 +65,14 @@ extension ColumnValues {
 }
 
 extension Timestamp {
-  init(_ wire: Google_Protobuf_Timestamp) {
-    self.init(microseconds: wire.seconds * 1_000_000 + Int64(wire.nanos) / 1_000)
+  init(_ wire: Google_Protobuf_Timestamp) throws {
+    let (whole, isBeyond) = wire.seconds.multipliedReportingOverflow(by: 1_000_000)
+    guard !isBeyond, Timestamp.bounds.contains(whole), (0..<1_000_000_000).contains(wire.nanos) else {
+      throw PlatformError(
+        .invalidArgument,
+        "a time of \(wire.seconds) s and \(wire.nanos) ns since 1970 is not \(Timestamp.boundsText) with 0 to 999,999,999 ns")
+    }
+    self.init(microseconds: whole + Int64(wire.nanos) / 1_000)
   }
 
   var wire: Google_Protobuf_Timestamp {
@@ -105,7 +111,9 @@ extension FeatureStatus {
   }
 }
 
-func requestRow(_ wire: Martlet_V1_Row) -> RequestRow { wire.values.mapValues(Value.init) }
+func requestRow(_ wire: Martlet_V1_Row) throws -> RequestRow {
+  try wire.values.mapValues { try Value($0) }
+}
 
 extension FeatureValue {
   var wire: Martlet_V1_FeatureValue {

@@ -2,7 +2,7 @@
 enum APIOperations {
   static let text = """
     GET /health/live | Whether the process lives. | | | {live: bool}
-    GET /health/ready | Whether the platform serves. | | | {ready: bool}
+    GET /health/ready | Whether the platform serves. | | | {ready: bool, reason: string?}
     GET /openapi.json | This document. | | | any
     GET /api/openapi.json | The same. | | | any
     GET /metrics | Everything that is counted, in Prometheus' text format. | | | 'text/plain'
@@ -46,8 +46,8 @@ enum APIOperations {
     GET /api/v1/models/{model}/rollout | The canary, and what was decided by which evidence. | | | Rollout
     GET /api/v1/models/{model}/latency | What predictions took in the last minute, five minutes and hour, and the slowest of them. | | | Latencies
     POST /api/v1/models/{model}/labels | What came of predictions, by the ids of their requests. | | {labels: {request_id: string, label: any}[]} | {stored: int}
-    POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int} | Predictions
-    POST /api/v1/models/{model}/explain | The same prediction with what it was made of: why each row went its way, and what the model was given. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int} | Explanations
+    POST /api/v1/models/{model}/predict | A prediction for each row of key columns and inputs. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int, priority?: string} | Predictions
+    POST /api/v1/models/{model}/explain | The same prediction with what it was made of: why each row went its way, and what the model was given. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int, priority?: string} | Explanations
     POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
     GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
@@ -67,10 +67,10 @@ enum APISchemas {
     Error {error: {code: string, message: string, retryable: bool, retry_after_seconds?: number}}
     Reason {reason: string, count: int}
     Plan {changes: {action: string, kind: string, name: string, fields: {field: string, old?: string, new?: string}[], backfill?: string}[], breakages: {subject: string, breaks?: string, message: string}[], notes: string[]}
-    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
-    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?}
-    PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, produced: int, reasons: string[], warnings: Reason[]}
-    FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
+    Status {project: string, now: time, definitions_version: int, sources: {accepted: int, duplicates: int, quarantined: int}{}, freshness: Freshness[], kafka: any, online_store: {ready: bool, error: string?}, entity_keys: int{}, serving: int{}, workers: Worker[], prediction_log_waiting: int}
+    Worker {id: string, role: string, state: string, memory_bytes: int, pid: int?, last_end: string?, models: string[]}
+    PushReceipt {accepted: int, duplicates: int, quarantined: int, unknown_fields: int, erased: int, expired: int, produced: int, reasons: string[], warnings: Reason[]}
+    FileReport {rows: int, accepted: int, duplicates: int, quarantined: int, erased: int, expired: int, already_ingested: bool, seconds: number, reasons: Reason[], warnings: Reason[], missing_columns: string[], ignored_columns: string[]}
     TransformTrial {transform: string, digest: string?, ok: bool, rows: int, failed: int, failures: any[], invalid: int, invalid_records: any[], columns: any[], batches: any, before: any[], after: any[]}
     QuarantinedRecord {id: int, source: string, status: string, kind: string, reason: string, position: string, event_id: string, quarantined_at: time, attempts: int, settled_at: time?, record: any, raw_base64?: string}
     ReplayReport {replayed: int, duplicates: int, failed: int, failures: {id: int, reason: string}[]}
@@ -80,10 +80,11 @@ enum APISchemas {
     Freshness {view: string, source: string, newest_event: time?, age_seconds: number?, newest_future_event: time?}
     OnlineFeatures {features: string[], time: time, rows: {values: any[], statuses: string[], event_timestamps: time?[], ages_seconds: number?[]}[]}
     RebuildReport {view: string, keys: int, differing: int, mended: int, differences: {key: string, feature: string, stored: string, expected: string}[]}
-    Verification {passed: bool, vectors: int, compared: int, mismatches: int, in_flight: int, mismatch_share: number, threshold: number, of_former_definitions: int, features: {feature: string, compared: int, causes: int{}}[], examples: {request: string, feature: string, time: time, cause: string, served: any, served_status: string, recomputed: any, recomputed_status: string}[]}
+    Verification {passed: bool, vectors: int, compared: int, mismatches: int, in_flight: int, past_retention: int, mismatch_share: number, threshold: number, of_former_definitions: int, features: {feature: string, compared: int, causes: int{}}[], examples: {request: string, feature: string, time: time, cause: string, served: any, served_status: string, recomputed: any, recomputed_status: string}[]}
     Dataset {id: string, name: string, model: string?, features: string[], definitions_version: int, mode: string, as_of: time?, through: int{}, spine: string, time_column: string, rows: int, incomplete_rows: int, first: time?, last: time?, row_hash: string, file_digest: string, created_at: time, erased_rows: int}
     Model {name: string, serving: int?, load_error: string?, versions: ModelVersion[]}
-    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, format: string, job_id: string, created_at: time}
+    ModelVersion {model: string, version: int, stage: string, metrics: number{}, features: string[], training_rows: int, training_as_of: time, training_hash: string, training_dataset: string?, training_events: {source: string, use: string, count: int, first: time?, last: time?, first_sequence: int?, last_sequence: int?}[], training_code: {function: string, digest: string?}[], definitions_version: int, artifact: string, baseline: string, engine: Engine, format: string, job_id: string, created_at: time}
+    Engine {kind: string, class?: string, compared_rows?: int, largest_difference?: number, why: string?}
     Rollout {model: string, production: int?, shadow: int?, canary: {version: int, share: number, since: time}?, load_error: string?, standing: any, decisions: {version: int, decision: string, share: number?, who: string, why: string, at: time, evidence: any}[]}
     Latencies {model: string, series: {version: int, stage: string, route: string, windows: {window: string, part: string, count: int, p50_us: int, p95_us: int, p99_us: int, max_us: int}[]}[], slow: {request_id: string, version: int, route: string, rows: int, time: time, latency_us: {hydrate: int, queue: int, compute: int, total: int}}[]}
     Predictions {request_id: string, model: string, version: int?, stage: string?, route: string, why: string, predictions: {value: number, version: int, route: string, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}

@@ -19,6 +19,7 @@ struct HTTPRouter {
       router.add(middleware: TokenCheck(token: token.value))
     }
     router.add(middleware: QueryCheck())
+    router.add(middleware: PriorityHeader())
     addRoutes(to: router)
     return router
   }

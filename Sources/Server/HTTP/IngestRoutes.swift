@@ -117,7 +117,8 @@ extension PushReceipt {
     .object([
       "accepted": .int(Int64(accepted)), "duplicates": .int(Int64(duplicates)),
       "quarantined": .int(Int64(quarantined)), "unknown_fields": .int(Int64(unknownFields)),
-      "erased": .int(Int64(erased)), "produced": .int(Int64(produced)),
+      "erased": .int(Int64(erased)), "expired": .int(Int64(expired)),
+      "produced": .int(Int64(produced)),
       "reasons": .array(reasons.map { .string($0) }),
       "warnings": .array(
         warnings.sorted { $0.key < $1.key }.map {
@@ -132,7 +133,7 @@ extension FileReport {
     .object([
       "rows": .int(Int64(rows)), "accepted": .int(Int64(accepted)),
       "duplicates": .int(Int64(duplicates)), "quarantined": .int(Int64(quarantined)),
-      "erased": .int(Int64(erased)),
+      "erased": .int(Int64(erased)), "expired": .int(Int64(expired)),
       "already_ingested": .bool(alreadyIngested), "seconds": .double(seconds),
       "reasons": .array(
         reasons.map { .object(["reason": .string($0.reason), "count": .int(Int64($0.count))]) }),

@@ -121,3 +121,15 @@ func equalInConstantTime(_ a: String, _ b: String) -> Bool {
   guard a.count == b.count else { return false }
   return zip(a, b).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
 }
+
+extension JSON {
+  /// Throws where a body has a member that a call does not know, with the nearest one that it does.
+  func refuseMembers(except known: [String]) throws {
+    guard case .object(let members) = self else { return }
+    for member in members where !known.contains(member.key) {
+      throw PlatformError(
+        .invalidArgument,
+        "there is no member '\(member.key)' in the body of this call\(suggestion(for: member.key, among: known))")
+    }
+  }
+}

@@ -39,6 +39,7 @@ struct JobRoutes {
   }
 
   private func backfill(_ target: String, _ body: JSON) async throws -> Response {
+    try body.refuseMembers(except: ["reason", "rows_per_second", "from", "to"])
     func time(_ name: String) throws -> Timestamp? {
       guard let text = body[name]?.string else { return nil }
       do { return try Timestamp(iso8601: text) } catch {

@@ -44,10 +44,13 @@ struct ModelRoutes {
     for (verb, explains) in [("predict", false), ("explain", true)] {
       router.post("models/:model/\(verb)") { request, context in
         let body = try await request.json()
-        let answer = try await services.predict(
-          model: context.name("model"), version: body["version"]?.int, rows: rows(body),
-          requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]),
-          wantsExplanation: explains)
+        let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
+        let answer = try await CallPriority.$current.withValue(priority ?? .current) {
+          try await services.predict(
+            model: context.name("model"), version: body["version"]?.int, rows: rows(body),
+            requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]),
+            wantsExplanation: explains)
+        }
         return JSONResponse.bytes(PredictionJSON.answer(answer))
       }
     }
@@ -122,8 +125,25 @@ struct ModelRoutes {
         }),
       "definitions_version": .int(version.definitionsVersion),
       "artifact": .string(version.artifact.hex), "baseline": .string(version.baseline.hex),
+      "engine": engine(version),
       "format": .string(version.format), "job_id": .string(version.jobID),
       "created_at": .string(version.createdAt.description),
+    ])
+  }
+
+  /// What scores the version, and why it is not the platform itself where a worker does.
+  private func engine(_ version: ModelVersion) -> JSON {
+    guard let form = version.native else {
+      return .object([
+        "kind": .string("worker"), "why": .string("it was published without a native form"),
+      ])
+    }
+    return .object([
+      "kind": .string(form.refusal == nil ? form.kind : "worker"),
+      "class": .string(form.modelClass),
+      "compared_rows": .int(Int64(form.comparedRows)),
+      "largest_difference": .double(form.largestDifference),
+      "why": form.refusal.map { .string($0) } ?? .null,
     ])
   }
 

@@ -7,7 +7,13 @@ struct PlatformRoutes {
 
   func add(to router: Router<HTTPRouter.Context>) {
     router.get("health/live") { _, _ in JSONResponse.ok(.object(["live": .bool(true)])) }
-    router.get("health/ready") { _, _ in JSONResponse.ok(.object(["ready": .bool(true)])) }
+    router.get("health/ready") { _, _ in
+      let fault = services.onlineWatch.fault
+      let answer = JSON.object([
+        "ready": .bool(fault == nil), "reason": fault.map { .string("\($0)") } ?? .null,
+      ])
+      return JSONResponse.bytes(answer.utf8, status: fault == nil ? .ok : .serviceUnavailable)
+    }
     router.get("metrics") { _, _ in
       JSONResponse.text(
         services.exposition(), contentType: "text/plain; version=0.0.4; charset=utf-8")

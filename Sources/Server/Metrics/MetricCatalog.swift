@@ -19,6 +19,8 @@ package enum MetricCatalog {
       "Events older than their source keeps them that were dropped, by source.",
     "martlet_ingest_erased_total":
       "Records of erased entity keys that came again and were not kept, by source.",
+    "martlet_ingest_expired_total":
+      "Events that came when they were already older than their source keeps them, by source.",
     "martlet_quarantine_records": "Records in quarantine by status, as of the last upkeep.",
     "martlet_check_failures_total":
       "Records that failed a check, by source and check, whatever became of them.",
@@ -39,6 +41,10 @@ package enum MetricCatalog {
     "martlet_null_share": "Share of nulls of a feature in the last window.",
     "martlet_worker_restarts_total": "Python workers that were replaced, by reason.",
     "martlet_workers": "Python workers by state.",
+    "martlet_worker_scalings_total":
+      "Workers that models were given or that were taken from them, by model and direction.",
+    "martlet_model_workers": "Python workers that hold a version of a model or load it.",
+    "martlet_model_waiting_calls": "Calls of a model that wait for a Python worker.",
     "martlet_log_shed_total": "Predictions that were not logged because the buffer was full.",
     "martlet_log_rows_total": "Predictions that were written to the log.",
     "martlet_jobs_total": "Attempts of jobs by kind and how they ended.",

@@ -24,7 +24,7 @@ enum OnlineReadWire {
     return try OnlineQuestion(
       list: request.features.isEmpty ? nil : FeatureList(request.features),
       set: request.featureSet.isEmpty ? nil : request.featureSet,
-      rows: request.entities.map(requestRow), lists: lists, snapshot: snapshot)
+      rows: try request.entities.map(requestRow), lists: lists, snapshot: snapshot)
   }
 
   static func answer(_ list: FeatureList, _ answer: HydratedRows) throws -> [UInt8] {

@@ -58,6 +58,8 @@ struct IngestCommand: AsyncParsableCommand {
       "\(file): \(count("rows")) rows, \(count("accepted")) stored, \(count("duplicates")) known already, "
       + "\(count("quarantined")) in quarantine"
       + ((answer["erased"]?.int ?? 0) > 0 ? ", \(count("erased")) of erased keys" : "")
+      + ((answer["expired"]?.int ?? 0) > 0
+        ? ", \(count("expired")) older than the source keeps events" : "")
       + " (\(Terminal.grouped(rate)) rows/s)"
     for (key, what) in [
       ("missing_columns", "the file has no column"),

@@ -59,6 +59,9 @@ extension FeaturesCommand {
       }
       var notes = ""
       if count("in_flight") > 0 { notes += "; \(count("in_flight")) were in flight" }
+      if count("past_retention") > 0 {
+        notes += "; \(count("past_retention")) reach past retention"
+      }
       if count("of_former_definitions") > 0 {
         notes += "; \(count("of_former_definitions")) values are of former definitions"
       }

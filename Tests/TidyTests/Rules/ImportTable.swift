@@ -25,7 +25,7 @@ enum ImportTable {
 
   private static let rooms: Set<String> = [
     "Catalog", "Core", "DuckDBBackend", "EmbeddedBackend", "Features", "Jobs", "KafkaBackend",
-    "Monitoring", "RedisBackend", "Serving", "Wire", "Workers",
+    "Monitoring", "NativeModelsBackend", "RedisBackend", "Serving", "Wire", "Workers",
   ]
 
   /// Transports and their machinery: only where a request enters or leaves.
@@ -47,6 +47,7 @@ enum ImportTable {
     Row("DuckDBBackend", folder: "Sources/Backends/DuckDB", ["CDuckDB", "Core"]),
     Row("RedisBackend", folder: "Sources/Backends/Redis", ["Core", "NIO*"]),
     Row("KafkaBackend", folder: "Sources/Backends/Kafka", ["CRdKafka", "Core"]),
+    Row("NativeModelsBackend", folder: "Sources/Backends/NativeModels", ["Core"]),
     Row("Server", rooms.union(transports).union(["Yams"])),
     Row("martlet", transports.union(["ArgumentParser", "Core", "Server", "Wire"])),
     Row("TestKit", ["Core", "Testing"]),

@@ -1,4 +1,6 @@
 import Core
+import NIOCore
+import NIOPosix
 
 /// The errors of the Redis client, in one place so that they speak alike. No password is ever part of one.
 enum RedisFault {
@@ -9,7 +11,22 @@ enum RedisFault {
     PlatformError(
       .unavailable,
       "Redis at \(address) \(what); the call may be repeated (`martlet doctor` shows whether it answers)",
-      cause: cause, context: ["redis": "\(address)"], retryAfter: retryAfter ?? .milliseconds(100))
+      cause: cause.map(Cause.init), context: ["redis": "\(address)"],
+      retryAfter: retryAfter ?? .milliseconds(100))
+  }
+
+  /// What the system says, without the path that it came by.
+  private struct Cause: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ error: any Error) {
+      let last = (error as? NIOConnectionError)?.connectionErrors.last?.error ?? error
+      switch last {
+      case let error as IOError: description = String(cString: strerror(error.errnoCode))
+      case ChannelError.connectTimeout: description = "no answer to the attempt to connect"
+      default: description = "\(last)"
+      }
+    }
   }
 
   static func late(_ address: RedisAddress, after timeout: Span, wasSent: Bool) -> PlatformError {
@@ -95,5 +112,11 @@ extension RESPValue {
   func unlessError(from address: RedisAddress? = nil) throws -> RESPValue {
     if case .error(let text) = self { throw RedisFault.refused(text, by: address) }
     return self
+  }
+
+  /// The reply about a key that this store keeps as a hash: `isForeign` where another program has put something else there.
+  func unlessForeign(key: [UInt8]) throws -> RESPValue {
+    if isError("WRONGTYPE") { throw RedisFault.foreign("something that is no hash", key: key) }
+    return try unlessError()
   }
 }

@@ -143,7 +143,7 @@ extension KeyBatch {
     switch known {
     case .cached(let state): cached = state
     case .read(let reply):
-      switch try reply.unlessError() {
+      switch try reply.unlessForeign(key: entry.name) {
       case .null: return Known()
       case .bulk(let bytes):
         cached = CachedState(

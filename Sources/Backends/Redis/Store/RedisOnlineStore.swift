@@ -183,7 +183,7 @@ package final class RedisOnlineStore: RepairableOnlineStore {
   private func state(
     _ reply: RESPValue, of view: RedisView, key: [UInt8]
   ) throws -> EntityState? {
-    switch try reply.unlessError() {
+    switch try reply.unlessForeign(key: key) {
     case .null: nil
     case .bulk(let bytes):
       try StoredState.state(in: bytes, layout: view.layout, blank: view.blank, key: key)

@@ -121,7 +121,7 @@ extension RedisOnlineStore {
         lane: .writes)
       for (index, reply) in zip(unknown, again) { replies[index] = reply }
     }
-    return try replies.map { try $0.unlessError() }
+    return try zip(replies, calls).map { try $0.unlessForeign(key: $1.keys.first ?? []) }
   }
 
   /// One command and its reply.

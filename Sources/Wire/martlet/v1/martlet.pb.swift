@@ -470,6 +470,9 @@ package nonisolated struct Martlet_V1_PushResponse: Sendable {
   /// Records that are in their topic; of these it is not told whether they were there before.
   package var produced: UInt64 = 0
 
+  /// Events that are older than their source keeps them, of which nothing was kept.
+  package var expired: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1085,7 +1088,7 @@ package nonisolated struct Martlet_V1_VerifyFeaturesResponse: Sendable {
 
   package var compared: UInt64 = 0
 
-  /// Without those that were in flight.
+  /// Without those that were in flight or are past retention.
   package var mismatches: UInt64 = 0
 
   package var inFlight: UInt64 = 0
@@ -1099,6 +1102,9 @@ package nonisolated struct Martlet_V1_VerifyFeaturesResponse: Sendable {
 
   /// The first mismatches.
   package var examples: [Martlet_V1_FeatureMismatch] = []
+
+  /// Differences that events explain which retention has dropped.
+  package var pastRetention: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1114,7 +1120,7 @@ package nonisolated struct Martlet_V1_VerifiedFeature: Sendable {
 
   package var compared: UInt64 = 0
 
-  /// missing_online, missing_in_warehouse, stale_online, expired_differs, null_differs, value_differs, in_flight
+  /// missing_online, missing_in_warehouse, stale_online, expired_differs, null_differs, value_differs, in_flight, past_retention
   package var causes: Dictionary<String,UInt64> = [:]
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -2387,7 +2393,7 @@ nonisolated extension Martlet_V1_PushRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PushResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}quarantined\0\u{1}reasons\0\u{1}warnings\0\u{1}erased\0\u{1}produced\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}accepted\0\u{1}duplicates\0\u{1}quarantined\0\u{1}reasons\0\u{1}warnings\0\u{1}erased\0\u{1}produced\0\u{1}expired\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2402,6 +2408,7 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
       case 5: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &self.warnings) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.erased) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.produced) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.expired) }()
       default: break
       }
     }
@@ -2429,6 +2436,9 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
     if self.produced != 0 {
       try visitor.visitSingularUInt64Field(value: self.produced, fieldNumber: 7)
     }
+    if self.expired != 0 {
+      try visitor.visitSingularUInt64Field(value: self.expired, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2440,6 +2450,7 @@ nonisolated extension Martlet_V1_PushResponse: SwiftProtobuf.Message, SwiftProto
     if lhs.warnings != rhs.warnings {return false}
     if lhs.erased != rhs.erased {return false}
     if lhs.produced != rhs.produced {return false}
+    if lhs.expired != rhs.expired {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3637,7 +3648,7 @@ nonisolated extension Martlet_V1_VerifyFeaturesRequest: SwiftProtobuf.Message, S
 
 nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VerifyFeaturesResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}passed\0\u{1}vectors\0\u{1}compared\0\u{1}mismatches\0\u{3}in_flight\0\u{3}mismatch_share\0\u{3}of_former_definitions\0\u{1}features\0\u{1}examples\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}passed\0\u{1}vectors\0\u{1}compared\0\u{1}mismatches\0\u{3}in_flight\0\u{3}mismatch_share\0\u{3}of_former_definitions\0\u{1}features\0\u{1}examples\0\u{3}past_retention\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3654,6 +3665,7 @@ nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, 
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.ofFormerDefinitions) }()
       case 8: try { try decoder.decodeRepeatedMessageField(value: &self.features) }()
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.examples) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.pastRetention) }()
       default: break
       }
     }
@@ -3687,6 +3699,9 @@ nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, 
     if !self.examples.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.examples, fieldNumber: 9)
     }
+    if self.pastRetention != 0 {
+      try visitor.visitSingularUInt64Field(value: self.pastRetention, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3700,6 +3715,7 @@ nonisolated extension Martlet_V1_VerifyFeaturesResponse: SwiftProtobuf.Message, 
     if lhs.ofFormerDefinitions != rhs.ofFormerDefinitions {return false}
     if lhs.features != rhs.features {return false}
     if lhs.examples != rhs.examples {return false}
+    if lhs.pastRetention != rhs.pastRetention {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
