@@ -31,6 +31,7 @@ test: bootstrap ## Build and run every test, Swift and Python
 	$(BUILD) --build-tests
 	dev/test
 	$(PYTHON) -m pytest -q python/tests
+	for tests in python/clients/test_*.py; do .deps/clients/bin/python -m pytest -q "$$tests"; done
 
 lint: bootstrap ## Check format, Python, scripts and generated code; changes nothing
 	@dev/lint

@@ -64,6 +64,7 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CDuckDB", path: "Sources/CDuckDB"),
     .systemLibrary(name: "CRdKafka", path: "Sources/CRdKafka"),
+    .systemLibrary(name: "CZlib", path: "Sources/CZlib"),
     target(
       "Core", [log, product("DequeModule", "swift-collections"), product("Crypto", "swift-crypto")]),
     target(
@@ -114,7 +115,7 @@ let package = Package(
       [
         "Core", "Wire", "Catalog", "Workers", "Features", "Serving", "Monitoring", "Jobs",
         "EmbeddedBackend", "DuckDBBackend", "RedisBackend", "KafkaBackend", "NativeModelsBackend",
-        log, metrics, lifecycle,
+        "CZlib", log, metrics, lifecycle,
         product("Hummingbird", "hummingbird"), product("GRPCCore", "grpc-swift-2"),
         product("GRPCProtobuf", "grpc-swift-protobuf"),
         product("AsyncHTTPClient", "async-http-client"),

@@ -28,6 +28,10 @@ package enum Limits {
   package static let labelRows = 100_000
   /// Predictions that may wait for one model's workers.
   package static let predictionQueue = 1_024
+  /// Tensors that one inference request may bring, or ask for.
+  package static let inferenceTensors = 4_096
+  /// Dimensions of a tensor.
+  package static let tensorDimensions = 16
   /// Entity rows, and features, of one online read.
   package static let onlineReadRows = 10_000
   package static let onlineReadFeatures = 1_000
@@ -39,6 +43,8 @@ package enum Limits {
   package static let redisCachedBytes = 64 << 20
   /// Bytes of one text or of one binary value that a Redis server may send.
   package static let redisReplyBytes = 256 << 20
+  /// Workers of other machines.
+  package static let remoteWorkers = 256
   /// Bytes of one frame between the platform and a worker.
   package static let frameBytes = 256 << 20
   /// Elements of one value of an array type without a length.
@@ -103,4 +109,20 @@ package enum Limits {
   package static let futureMinutes = 1_440
   /// Characters of an event id.
   package static let eventIDCharacters = 512
+  /// Models in the registry, defined or not.
+  package static let registeredModels = 10_000
+  /// Versions of one model that were registered from elsewhere.
+  package static let registeredVersions = 10_000
+  /// Aliases of one model, and tags of one model or version.
+  package static let registryNotes = 1_000
+  /// Registered versions that may be copies of copies.
+  package static let registryCopies = 16
+  /// Characters of where a registered version's artifact is.
+  package static let sourceCharacters = 4_096
+  package static let registryNameCharacters = 256
+  package static let aliasCharacters = 255
+  package static let tagKeyCharacters = 250
+  package static let tagValueCharacters = 100_000
+  /// A model's or version's description.
+  package static let descriptionCharacters = 100_000
 }

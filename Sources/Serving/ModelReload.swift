@@ -18,12 +18,15 @@ package final class ModelReload: Service, Sendable {
   private struct Table {
     var slots = ServingSlots()
     var metrics: [String: ModelMetrics] = [:]
+    /// Models that a caller took out of service in this process, whatever the registry wants.
+    var unloaded: Set<String> = []
   }
 
   private let snapshot: Published<Snapshot>
   private let blobs: any BlobStore
   private let host: any ModelHost
   private let workersPerModel: Int
+  private let trust: ArtifactTrust
   private let clock: WorkerClock
   private let log: Logger
   private let table = Mutex(Table())
@@ -33,13 +36,15 @@ package final class ModelReload: Service, Sendable {
 
   package init(
     snapshot: Published<Snapshot>, blobs: any BlobStore, workers: any ModelHost,
-    workersPerModel: Int = 1, log: Logger = Logger(label: "martlet.reload"),
+    workersPerModel: Int = 1, trust: ArtifactTrust = ArtifactTrust(),
+    log: Logger = Logger(label: "martlet.reload"),
     clock: WorkerClock = .system
   ) {
     self.snapshot = snapshot
     self.blobs = blobs
     host = workers
     self.workersPerModel = workersPerModel
+    self.trust = trust
     self.clock = clock
     self.log = log
   }
@@ -61,7 +66,48 @@ package final class ModelReload: Service, Sendable {
   package var isReady: Bool {
     let models = snapshot.current.models.keys
     let current = current
-    return models.allSatisfy { snapshot.current.production(of: $0) == nil || current[$0] != nil }
+    return models.allSatisfy { model in
+      snapshot.current.production(of: model) == nil || current[model] != nil || isUnloaded(model)
+    }
+  }
+
+  // MARK: In and out of service
+
+  /// Whether a version, or the one in production, answers without being loaded first.
+  package func isLoaded(_ number: Int64?, of model: String) -> Bool {
+    table.withLock { table in
+      if let number { return table.slots.named(number, of: model) != nil }
+      return table.slots.routes[model]?.production != nil
+    }
+  }
+
+  package func isUnloaded(_ model: String) -> Bool {
+    table.withLock { $0.unloaded.contains(model) }
+  }
+
+  /// Lets go of every version of the model, and refuses its predictions until `load`; its last calls are answered.
+  package func unload(_ model: String) {
+    let unload = table.withLock { table in
+      table.unloaded.insert(model)
+      return table.slots.drop(model)
+    }
+    for key in unload { host.unload(key) }
+  }
+
+  /// Takes the model back into service; returns once its production version is loaded.
+  package func load(_ model: String, in snapshot: Snapshot, timeout: Span) async throws {
+    table.withLock { table in _ = table.unloaded.remove(model) }
+    for slot in newlyWanted(in: snapshot) where slot.stage != .production {
+      again.continuation.yield(slot)
+    }
+    _ = try await version(nil, of: model, in: snapshot, timeout: timeout)
+  }
+
+  private func checkInService(_ model: String) throws {
+    guard isUnloaded(model) else { return }
+    throw PlatformError(
+      .failedPrecondition,
+      "model '\(model)' was unloaded; load it again: POST /v2/repository/models/\(model)/load")
   }
 
   // MARK: Following the registry
@@ -88,7 +134,7 @@ package final class ModelReload: Service, Sendable {
   private func newlyWanted(in snapshot: Snapshot) -> [ServingSlots.Slot] {
     let (load, unload) = table.withLock { table in
       var metrics = table.metrics
-      let change = table.slots.follow(snapshot) { version in
+      let change = table.slots.follow(snapshot, without: table.unloaded) { version in
         let known = metrics[version.model] ?? ModelMetrics(model: version.model)
         metrics[version.model] = known
         return ServedModel(version, metrics: known)
@@ -129,6 +175,7 @@ package final class ModelReload: Service, Sendable {
   }
 
   private func load(_ version: ModelVersion) async throws {
+    try trust.check(version)
     let path = try await blobs.localPath(of: version.artifact)
     var artifact = ModelArtifact(
       key: ModelKey(model: version.model, version: version.version), path: path,
@@ -177,6 +224,7 @@ package final class ModelReload: Service, Sendable {
   package func version(
     _ number: Int64?, of model: String, in snapshot: Snapshot, timeout: Span
   ) async throws -> ServedModel {
+    try checkInService(model)
     let known = table.withLock { table -> ServedModel? in
       if let number { return table.slots.named(number, of: model) }
       return table.slots.routes[model]?.production

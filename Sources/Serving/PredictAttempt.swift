@@ -11,6 +11,8 @@ struct PredictCall: Sendable {
   /// The version that the caller named.
   let number: Int64?
   let rows: [RequestRow]
+  /// In place of rows to hydrate.
+  let vectors: ColumnBatch?
   let wantsExplanation: Bool
   let start: Span
   let allowed: Span
@@ -132,7 +134,7 @@ struct PredictAttempt: Sendable {
     _ values: [Double]?, _ error: PlatformError?, at time: Timestamp, answered: [Double]? = nil
   ) -> [PredictionRecord] {
     rows.indices.map { row in
-      PredictionRecord(
+      var record = PredictionRecord(
         requestID: call.rows.count == 1 ? call.requestID : "\(call.requestID)#\(places[row] + 1)",
         model: call.model, entities: call.snapshot.project.entities, version: version,
         route: route, row: rows[row], vector: hydrated?.vectors[row], value: values?[row],
@@ -141,6 +143,8 @@ struct PredictAttempt: Sendable {
         difference: values.flatMap { values in
           answered.map { values[row] - $0[row] }
         }, isVersionFault: error != nil && isScoring && error?.code != .cancelled)
+      record.isGiven = call.vectors != nil
+      return record
     }
   }
 }

@@ -7,6 +7,8 @@ package struct PredictRequest: Sendable {
   package var version: Int64?
   /// Each names key columns of entities and the model's inputs.
   package var rows: [RequestRow]
+  /// The model's vector itself, a column for each feature under its name, in place of rows to hydrate; nil hydrates.
+  package var vectors: ColumnBatch?
   /// Made up where the caller gives none.
   package var requestID: String?
   /// Nil takes the predictor's own limit, which bounds this one.
@@ -18,13 +20,14 @@ package struct PredictRequest: Sendable {
   package var wantsExplanation: Bool
 
   package init(
-    model: String, version: Int64? = nil, rows: [RequestRow], requestID: String? = nil,
-    timeout: Span? = nil, wantsOneVersion: Bool = false,
+    model: String, version: Int64? = nil, rows: [RequestRow], vectors: ColumnBatch? = nil,
+    requestID: String? = nil, timeout: Span? = nil, wantsOneVersion: Bool = false,
     wantsExplanation: Bool = false
   ) {
     self.model = model
     self.version = version
     self.rows = rows
+    self.vectors = vectors
     self.requestID = requestID
     self.timeout = timeout
     self.wantsOneVersion = wantsOneVersion

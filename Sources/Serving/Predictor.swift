@@ -49,7 +49,8 @@ package final class Predictor: Sendable {
     let allowed = min(request.timeout ?? timeout, timeout)
     let call = PredictCall(
       requestID: request.requestID ?? requestIDs.next(), model: model, snapshot: snapshot,
-      routes: served.routes(of: request.model), number: request.version, rows: request.rows,
+      routes: served.routes(of: request.model), number: request.version, rows: request.vectors.map { .init(repeating: [:], count: $0.count) } ?? request.rows,
+      vectors: request.vectors,
       wantsExplanation: request.wantsExplanation,
       start: start, allowed: allowed)
     let parts = try parts(of: call, isSplit: !request.wantsOneVersion)
@@ -64,7 +65,7 @@ package final class Predictor: Sendable {
   /// The rows by the version that is to answer them: each goes by its own key, unless the caller wants one version.
   private func parts(of call: PredictCall, isSplit: Bool) throws -> [PredictAttempt] {
     do {
-      try Self.check(call.rows, for: call.model)
+      try Self.check(call.rows, hydrates: call.vectors == nil, for: call.model)
     } catch {
       var attempt = PredictAttempt(call)
       fail(&attempt, error)
@@ -164,10 +165,7 @@ package final class Predictor: Sendable {
   ) async throws -> AnsweredPart {
     let begin = stopwatch.now()
     let model = attempt.call.model
-    let hydrated = try await hydrator.hydrate(
-      HydrateRequest(
-        vector: version.artifact.features, inputs: model.inputs, entities: model.entities,
-        rows: attempt.rows))
+    let hydrated = try await inputs(of: attempt, for: version)
     attempt.hydrated = hydrated
     attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
     let given = try MissingFeatures.resolve(model.missing, hydrated, model: model.name)
@@ -206,6 +204,20 @@ package final class Predictor: Sendable {
         requestID: attempt.call.requestID, version: version.version, route: attempt.route.kind,
         rows: attempt.rows.count, latency: attempt.latency, time: time),
       stage: version.artifact.stage, at: stopwatch.now().microseconds)
+  }
+
+  private func inputs(
+    of attempt: PredictAttempt, for version: ServedModel
+  ) async throws -> HydratedRows {
+    let call = attempt.call
+    if let vectors = call.vectors {
+      let rows = attempt.rows.count == vectors.count ? vectors : vectors.gather(attempt.places)
+      return try GivenVectors.rows(rows, for: version.artifact, at: clock.now)
+    }
+    return try await hydrator.hydrate(
+      HydrateRequest(
+        vector: version.artifact.features, inputs: call.model.inputs,
+        entities: call.model.entities, rows: attempt.rows))
   }
 
   private func fail(_ attempt: inout PredictAttempt, _ error: any Error) {
@@ -268,12 +280,15 @@ package final class Predictor: Sendable {
     return model
   }
 
-  private static func check(_ rows: [RequestRow], for model: ModelDefinition) throws {
+  private static func check(
+    _ rows: [RequestRow], hydrates: Bool, for model: ModelDefinition
+  ) throws {
     guard !rows.isEmpty, rows.count <= maximumRows else {
       throw PlatformError(
         .invalidArgument,
         "a prediction of '\(model.name)' takes 1 to \(maximumRows) rows, but got \(rows.count)")
     }
+    guard hydrates else { return }
     for input in model.inputs where model.missing.perFeature[input.name] == nil {
       guard let row = rows.firstIndex(where: { $0[input.name] == nil }) else { continue }
       throw PlatformError(

@@ -275,6 +275,12 @@ package final class PlatformProcess: Sendable {
   package func martlet(
     _ arguments: String..., input: String = "", environment changes: [String: String] = [:]
   ) async throws -> ProgramResult {
+    try await martlet(arguments, input: input, environment: changes)
+  }
+
+  package func martlet(
+    _ arguments: [String], input: String = "", environment changes: [String: String] = [:]
+  ) async throws -> ProgramResult {
     try await ChildProgram.run(
       Self.executable, arguments, environment: environment.merging(changes) { $1 },
       directory: folder.path, input: input)

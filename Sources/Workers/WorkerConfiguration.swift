@@ -28,6 +28,8 @@ package struct WorkerConfiguration: Sendable {
   /// The share of the machine's memory that the platform and its workers may take together.
   package var memoryShare: Double
   package var backoff: RestartBackoff
+  /// A version whose libraries differ by more is not opened.
+  package var libraryVersions = LibraryVersions.off
   /// How long the need for more or fewer workers must last.
   package var scaling = WorkerScaling.Patience()
   /// A model gets no more workers than that, where its definition says nothing.
@@ -93,6 +95,7 @@ package enum MemoryGuard {
   package struct Candidate: Sendable, Equatable {
     package var worker: WorkerID
     package var bytes: Int
+    /// Whether it can be spared.
     package var idle: Bool
 
     package init(worker: WorkerID, bytes: Int, idle: Bool) {

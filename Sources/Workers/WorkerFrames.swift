@@ -46,18 +46,22 @@ package enum WorkerFrames {
     return try Martlet_Worker_V1_Frame(serializedBytes: payload)
   }
 
-  static func task(_ flight: Flight, now: Span) throws -> Martlet_Worker_V1_Frame {
+  static func task(
+    _ flight: Flight, libraries: LibraryVersions, now: Span
+  ) throws -> Martlet_Worker_V1_Frame {
     var task = Martlet_Worker_V1_Task()
     task.id = String(flight.id)
     let left = max(flight.deadline.microseconds - now.microseconds, 1_000) / 1_000
     task.timeoutMs = UInt32(clamping: left)
-    task.work = try work(flight)
+    task.work = try work(flight, libraries)
     var frame = Martlet_Worker_V1_Frame()
     frame.task = task
     return frame
   }
 
-  private static func work(_ flight: Flight) throws -> Martlet_Worker_V1_Task.OneOf_Work? {
+  private static func work(
+    _ flight: Flight, _ libraries: LibraryVersions
+  ) throws -> Martlet_Worker_V1_Task.OneOf_Work? {
     switch flight.work {
     case .load(let artifact):
       var load = Martlet_Worker_V1_LoadModel()
@@ -67,6 +71,7 @@ package enum WorkerFrames {
       load.sha256 = artifact.sha256
       load.format = artifact.format
       load.features = artifact.features
+      load.libraryVersions = libraries.rawValue
       return .loadModel(load)
     case .unload(let key):
       var unload = Martlet_Worker_V1_Unload()

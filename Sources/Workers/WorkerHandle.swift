@@ -15,9 +15,14 @@ final class WorkerHandle: Sendable {
   }
 
   let id: WorkerID
+  /// Of a worker on another machine.
+  let link: WorkerLink?
   private let state = Mutex(State())
 
-  init(id: WorkerID) { self.id = id }
+  init(id: WorkerID, link: WorkerLink? = nil) {
+    self.id = id
+    self.link = link
+  }
 
   var pid: Int32? { state.withLock { $0.process?.pid } }
   var process: WorkerProcess? { state.withLock { $0.process } }
@@ -42,6 +47,7 @@ final class WorkerHandle: Sendable {
     }
     process?.signal(SIGKILL)
     channel?.close(promise: nil)
+    link?.close()
   }
 
   func write(_ buffer: ByteBuffer) {
@@ -49,9 +55,21 @@ final class WorkerHandle: Sendable {
     channel?.writeAndFlush(buffer, promise: nil)
   }
 
+  /// Sends a frame by whatever carries them.
+  ///
+  /// - Throws: `invalidArgument` for one that is too large.
+  func send(_ frame: Martlet_Worker_V1_Frame) throws {
+    if let link {
+      link.send(frame)
+    } else {
+      write(try WorkerFrames.encode(frame, with: ByteBufferAllocator()))
+    }
+  }
+
   func write(_ fill: (inout Martlet_Worker_V1_Frame) -> Void) {
     var frame = Martlet_Worker_V1_Frame()
     fill(&frame)
+    if let link { return link.send(frame) }
     guard let buffer = try? WorkerFrames.encode(frame, with: ByteBufferAllocator()) else { return }
     write(buffer)
   }

@@ -323,8 +323,9 @@ package final class WorkerPool: Service, Sendable {
 
   private func send(_ flight: Flight, to worker: WorkerID, _ handle: WorkerHandle) {
     do {
-      let frame = try WorkerFrames.task(flight, now: clock.now())
-      handle.write(try WorkerFrames.encode(frame, with: ByteBufferAllocator()))
+      let frame = try WorkerFrames.task(
+        flight, libraries: configuration.libraryVersions, now: clock.now())
+      try handle.send(frame)
     } catch {
       let failure = error as? PlatformError ?? PlatformError(.internalError, "\(error)")
       apply { state in

@@ -46,7 +46,7 @@ extension WorkerPool {
       // Out of the roster means killed or drained: only reaping is left.
       let gone = state.handles.values.filter { state.roster.index(of: $0.id) == nil }
       for handle in gone { state.handles[handle.id] = nil }
-      state.ending += gone
+      state.ending += gone.filter { $0.link == nil }
       return Array(state.handles.values) + state.ending
     }
     for handle in handles { attend(handle, now: now) }

@@ -123,6 +123,10 @@ package struct WorkerRoster: Sendable {
     /// The process was lost with a prediction or a load: the version's fault, not the place's.
     var lostToVersion = false
     var memory = 0
+    /// What a worker on another machine calls itself; nil for a process of this one.
+    var remote: String?
+    /// When its process was last ended for the memory that it took.
+    var recycledAt: Span?
 
     var isReady: Bool { machine?.state == .ready }
   }
@@ -156,6 +160,8 @@ package struct WorkerRoster: Sendable {
   /// When `woken` is called next; nil where it need not be.
   var wakeAt: Span?
   package var stopping = false
+  /// Workers of other machines are not taken any more.
+  var remoteDismissed = false
   /// Nothing is spawned before the socket is open.
   package var listening = false
   private var nextWorker: UInt64 = 1
@@ -368,7 +374,10 @@ package struct WorkerRoster: Sendable {
     return general.count - trainings + min(trainings, room)
   }
 
-  package var servingSlots: Int { slots.count { $0.role == .serving && !$0.retired } }
+  /// On this machine.
+  package var servingSlots: Int {
+    slots.count { $0.role == .serving && !$0.retired && $0.remote == nil }
+  }
 
   package func index(of worker: WorkerID) -> Int? { slots.firstIndex { $0.worker == worker } }
 

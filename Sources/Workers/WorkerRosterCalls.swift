@@ -65,7 +65,7 @@ extension WorkerRoster {
 
   // MARK: Who answers
 
-  /// The one of the free workers that hold the version which has the least to do: the fewest versions, then the longest idle.
+  /// The one of the free workers that hold the version which has the least to do: on this machine, the fewest versions, the longest idle.
   private func freeWorker(for key: ModelKey) -> Int? {
     var best: Int?
     for index in slots.indices {
@@ -171,6 +171,8 @@ extension WorkerRoster {
 
 extension WorkerRoster.Slot {
   fileprivate func hasLess(thanWorker other: Self) -> Bool {
-    (assigned.count, idleSince) < (other.assigned.count, other.idleSince)
+    // The way to another machine is longer.
+    (remote == nil ? 0 : 1, assigned.count, idleSince)
+      < (other.remote == nil ? 0 : 1, other.assigned.count, other.idleSince)
   }
 }

@@ -25,6 +25,9 @@ extension WorkerRoster {
       slots[index].assigned.append(key)
       missing -= 1
     }
+    for index in slots.indices where slots[index].canTakeRemotely(key) {
+      slots[index].assigned.append(key)
+    }
     if isLoaded(key) {
       effects.append(.loaded(reply, .success(())))
     } else {
@@ -53,7 +56,9 @@ extension WorkerRoster {
   }
 
   private func isLoaded(_ key: ModelKey) -> Bool {
-    slots.allSatisfy { !$0.assigned.contains(key) || $0.loaded.contains(key) }
+    slots.allSatisfy {
+      $0.remote != nil || !$0.assigned.contains(key) || $0.loaded.contains(key)
+    }
   }
 
   mutating func placeForModel(
@@ -62,7 +67,8 @@ extension WorkerRoster {
     if let index = newPlace(now: now, &effects) { return index }
     return slots.indices
       .filter {
-        slots[$0].role == .serving && !slots[$0].retired && !slots[$0].assigned.contains(key)
+        slots[$0].role == .serving && !slots[$0].retired && slots[$0].remote == nil
+          && !slots[$0].assigned.contains(key)
       }
       .min { weight(of: slots[$0]) < weight(of: slots[$1]) }
   }
@@ -71,7 +77,7 @@ extension WorkerRoster {
   mutating func newPlace(now: Span, _ effects: inout [Effect]) -> Int? {
     let serving = servingSlots
     guard serving == 0 || (serving < configuration.maxPythonWorkers - 1 && !growthStopped),
-      slots.count < configuration.maxPythonWorkers || retireIdle(now: now, &effects)
+      localSlots < configuration.maxPythonWorkers || retireIdle(now: now, &effects)
     else { return nil }
     slots.append(Slot(role: .serving, startAt: now, spawnedAt: now, idleSince: now))
     return slots.count - 1
@@ -117,6 +123,7 @@ extension WorkerRoster {
       slots[index].toUnload.append(key)
       return []
     }
+    if slots[index].remote != nil { return [] }
     return isLoaded(key) ? finishLoading(key, .success(())) : []
   }
 
@@ -124,6 +131,7 @@ extension WorkerRoster {
     _ key: ModelKey, at index: Int, _ fault: TaskFault, now: Span
   ) -> [Effect] {
     guard models[key] != nil else { return [] }
+    if slots[index].remote != nil { return loadFailedRemotely(key, at: index, fault.error) }
     if models[key]?.waiting.isEmpty == false { return drop(key, because: fault.error) }
     // It could be loaded before: it is tried again, later and later, while the others are served.
     return [.warn("cannot load \(key) again: \(fault.error)")]
@@ -181,6 +189,11 @@ extension WorkerRoster {
 }
 
 extension WorkerRoster.Slot {
+  /// A worker of another machine holds every version that there is.
+  fileprivate func canTakeRemotely(_ key: ModelKey) -> Bool {
+    remote != nil && !retired && !assigned.contains(key)
+  }
+
   fileprivate func isServing(_ key: ModelKey) -> Bool {
     flight?.items.contains { item in
       if case .predict(key, _) = item.task { true } else { false }

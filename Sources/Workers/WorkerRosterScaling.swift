@@ -3,8 +3,11 @@ import Core
 /// How many workers a version has.
 extension WorkerRoster {
   func workers(of key: ModelKey) -> Int {
-    slots.count { $0.assigned.contains(key) && !$0.retired }
+    slots.count { $0.assigned.contains(key) && !$0.retired && $0.remote == nil }
   }
+
+  /// Places of this machine.
+  var localSlots: Int { slots.count { $0.remote == nil } }
 
   /// By model: workers that hold a version of it, and calls that wait.
   var load: (workers: [String: Int], waiting: [String: Int]) {
@@ -42,7 +45,9 @@ extension WorkerRoster {
       return []
     }
     let count = workers(of: key)
-    let ready = slots.count { $0.assigned.contains(key) && $0.loaded.contains(key) && !$0.retired }
+    let ready = slots.count {
+      $0.assigned.contains(key) && $0.loaded.contains(key) && !$0.retired && $0.remote == nil
+    }
     let waiting = calls[key]?.queue.items.map(\.queuedAt) ?? []
     guard let seen = calls[key]?.samples.take(waiting: waiting, workers: count, now: now) else {
       return []
@@ -85,7 +90,8 @@ extension WorkerRoster {
   /// Whether a worker as large as the largest that holds the version stays below the limit.
   private func hasMemory(for key: ModelKey) -> Bool {
     guard let memoryLeft else { return true }
-    let largest = slots.filter { $0.loaded.contains(key) }.map(\.memory).max() ?? 0
+    let largest =
+      slots.filter { $0.loaded.contains(key) && $0.remote == nil }.map(\.memory).max() ?? 0
     return largest <= memoryLeft
   }
 
@@ -93,7 +99,10 @@ extension WorkerRoster {
     _ key: ModelKey, _ count: Int, _ why: String, now: Span
   ) -> [Effect] {
     // Rather one that can go, and of those the youngest.
-    let index = slots.indices.filter { slots[$0].assigned.contains(key) && !slots[$0].retired }
+    let index = slots.indices
+      .filter {
+        slots[$0].assigned.contains(key) && !slots[$0].retired && slots[$0].remote == nil
+      }
       .min {
         (slots[$0].assigned.count, -slots[$0].spawnedAt.microseconds)
           < (slots[$1].assigned.count, -slots[$1].spawnedAt.microseconds)

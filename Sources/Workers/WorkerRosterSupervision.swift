@@ -104,9 +104,10 @@ extension WorkerRoster {
   }
 
   private mutating func judge(_ own: Int, _ limit: Int, now: Span) -> [Effect] {
-    let candidates = slots.compactMap { slot in
+    let candidates = slots.filter { $0.remote == nil }.compactMap { slot in
       slot.worker.map {
-        MemoryGuard.Candidate(worker: $0, bytes: slot.memory, idle: slot.isReady)
+        MemoryGuard.Candidate(
+          worker: $0, bytes: slot.memory, idle: slot.canBeRecycled(now: now))
       }
     }
     memoryLeft = limit - candidates.reduce(own) { $0 + $1.bytes }
@@ -122,7 +123,9 @@ extension WorkerRoster {
       growthStopped = true
       let recycling = slots.contains { $0.machine?.state == .draining }
       guard let recycle, !recycling, let index = index(of: recycle) else { return effects }
-      effects.append(.warn("worker \(recycle) is the largest idle one and is started anew"))
+      effects.append(
+        .warn("worker \(recycle) is the largest that can be spared and is started anew"))
+      slots[index].recycledAt = now
       return effects + handle(.memoryExceeded, at: index, now: now)
     }
   }
@@ -180,8 +183,11 @@ extension WorkerRoster {
         if case .transform? = flight.items.first?.task { slots[index].lostToVersion = true }
         return retried
       }
+      // The way to another machine may be to blame as well as the version.
+      if slots[index].remote != nil { return retried }
       slots[index].lostToVersion = true
       return retried + suspend(key, because: reason, end, now: now)
+    case .load where slots[index].remote != nil: return []
     case .load(let artifact):
       slots[index].lostToVersion = models[artifact.key]?.waiting.isEmpty == true
       return loadLost(
@@ -194,7 +200,7 @@ extension WorkerRoster {
   private func end(
     of worker: WorkerID, at index: Int, _ reason: WorkerStateMachine.Reason
   ) -> String {
-    let name = "worker \(worker)" + (slots[index].pid.map { " (pid \($0))" } ?? "")
+    let name = "worker \(slots[index].label)"
     if reason == .crashed, let ending = slots[index].ending {
       return "\(name) ended with \(ending)"
     }
@@ -214,6 +220,11 @@ extension WorkerRoster {
     slots[index].toUnload = []
     slots[index].memory = 0
     slots[index].startAt = now
+    if slots[index].remote != nil {
+      let isGoing = slots[index].retired
+      slots[index].retired = true
+      return expected || isGoing ? [] : [.warn("\(end); calls go on without it")]
+    }
     if expected || slots[index].retired { return [] }
     slots[index].lastEnd = end
     if slots[index].lostToVersion {
@@ -271,8 +282,9 @@ extension WorkerRoster {
     for index in slots.indices { effects += takeTask(index, now: now) }
     guard !stopping, listening else { return effects }
     growGeneral(now: now)
-    var living = slots.count { $0.machine != nil }
-    for index in slots.indices where slots[index].machine == nil && slots[index].startAt <= now {
+    var living = slots.count { $0.machine != nil && $0.remote == nil }
+    for index in slots.indices
+    where slots[index].machine == nil && slots[index].startAt <= now && slots[index].remote == nil {
       guard living < configuration.maxPythonWorkers, !slots[index].retired else { continue }
       let worker = newWorker()
       slots[index].worker = worker
@@ -322,12 +334,12 @@ extension WorkerRoster {
 
 extension WorkerRoster.Slot {
   fileprivate var hasNothingToServe: Bool {
-    role == .serving && assigned.isEmpty && !retired
+    role == .serving && assigned.isEmpty && !retired && remote == nil
   }
 }
 
 extension WorkerConfiguration {
-  fileprivate var patience: WorkerStateMachine.Patience {
+  var patience: WorkerStateMachine.Patience {
     WorkerStateMachine.Patience(
       hello: helloTimeout, heartbeat: heartbeatTimeout, drain: stopGrace)
   }
@@ -341,5 +353,16 @@ extension WorkItem {
     case .train(let task): "training by \(task.runPath):\(task.function)"
     case .transform(let task): "the transform \(task.codePath):\(task.function)"
     }
+  }
+}
+
+extension WorkerRoster.Slot {
+  private static let recycleAtMostEvery = Span.minutes(1)
+
+  /// Whether ending it costs nobody a task: it is idle, or predicts, which is over soon. One that is as large again right after
+  /// is not worth it.
+  fileprivate func canBeRecycled(now: Span) -> Bool {
+    if let recycledAt, now - recycledAt < Self.recycleAtMostEvery { return false }
+    return isReady || (machine?.state == .busy && flight?.predicted != nil)
   }
 }

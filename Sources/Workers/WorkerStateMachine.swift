@@ -116,7 +116,7 @@ package struct WorkerStateMachine: Sendable, Equatable {
       return []
     case (_, .answered(let id)): return answered(id, at: now)
     case (.draining, .drain), (.draining, .memoryExceeded): return []
-    case (_, .drain), (.ready, .memoryExceeded):
+    case (_, .drain), (.ready, .memoryExceeded), (.busy, .memoryExceeded):
       state = .draining
       drainingSince = now
       return [.askToDrain]

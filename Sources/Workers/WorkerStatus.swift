@@ -2,6 +2,8 @@
 package struct WorkerStatus: Sendable, Equatable {
   package var id: String
   package var role: String
+  /// What a worker on another machine calls itself; nil for a process of this one.
+  package var remote: String?
   package var state: String
   package var models: [ModelKey]
   package var memory: Int
@@ -14,6 +16,7 @@ package struct WorkerStatus: Sendable, Equatable {
     guard let worker = slot.worker, let machine = slot.machine else { return nil }
     id = worker.description
     role = slot.role.rawValue
+    remote = slot.remote
     state = machine.state.rawValue
     models = slot.assigned
     memory = slot.memory

@@ -36,6 +36,16 @@ package struct ModelArtifact: Sendable, Equatable {
   }
 }
 
+/// How far the versions of libraries may differ from those that a model was trained with.
+package enum LibraryVersions: String, Sendable, CaseIterable {
+  /// Not at all.
+  case exact
+  /// In what comes after the second number.
+  case minor
+  /// As they like; differences are logged.
+  case off
+}
+
 /// One piece of work for a Python process.
 package enum WorkerTask: Sendable {
   /// Scores rows; goes to a worker that has the version loaded, together with others that wait for

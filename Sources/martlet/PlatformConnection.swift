@@ -70,6 +70,14 @@ struct PlatformConnection: Sendable {
     try await send(.POST, path, .bytes(ByteBuffer(bytes: body.utf8)))
   }
 
+  func put(_ path: String, _ body: JSON) async throws -> JSON {
+    try await send(.PUT, path, .bytes(ByteBuffer(bytes: body.utf8)))
+  }
+
+  func patch(_ path: String, _ body: JSON) async throws -> JSON {
+    try await send(.PATCH, path, .bytes(ByteBuffer(bytes: body.utf8)))
+  }
+
   func delete(_ path: String, _ body: JSON) async throws -> JSON {
     try await send(.DELETE, path, .bytes(ByteBuffer(bytes: body.utf8)))
   }

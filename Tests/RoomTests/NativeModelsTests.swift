@@ -9,13 +9,13 @@ import Workers
   "Native models", .serialized, .enabled(if: PythonWorkers.python != nil, PythonWorkers.absent))
 struct NativeModelsTests {
   /// To the bit, missing values, categorical splits and categories that training never saw included.
-  static let trees = [
+  static let treeKinds = [
     "lightgbm_classifier", "lightgbm_regressor", "lightgbm_booster", "lightgbm_texts",
     "lightgbm_stopped", "xgboost_classifier", "xgboost_regressor", "xgboost_stopped",
     "xgboost_forest",
   ]
 
-  @Test("a tree model answers as its own library on 12,000 rows, to the bit", arguments: trees)
+  @Test("a tree model answers as its own library on 12,000 rows, to the bit", arguments: treeKinds)
   func trees(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)
@@ -28,14 +28,14 @@ struct NativeModelsTests {
     }
   }
 
-  static let linear = [
+  static let linearKinds = [
     "linear", "ridge", "lasso", "elastic_net", "logistic", "standard_logistic", "standard_ridge",
     "min_max_logistic", "both_linear",
   ]
 
   @Test(
     "a linear model answers as scikit-learn on 12,000 rows, within the rounding of a sum",
-    arguments: linear)
+    arguments: linearKinds)
   func linear(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)
@@ -83,7 +83,7 @@ struct NativeModelsTests {
     }
   }
 
-  @Test("contributions are the library's own and sum up to the raw score", arguments: trees)
+  @Test("contributions are the library's own and sum up to the raw score", arguments: treeKinds)
   func contributions(kind: String) async throws {
     try await NativeProject.with { project in
       let trained = try await project.train(kind)

@@ -72,7 +72,11 @@ struct PythonProject: Sendable {
     import ctypes, os, signal, sys, time
     import numpy as np
 
+    HOARD = []
+
     class Model:
+        factor = 2.0
+
         def predict(self, columns):
             x = columns["x"]
             for value in x:
@@ -93,7 +97,8 @@ struct PythonProject: Sendable {
                 if value == -8: time.sleep(600)
                 if value == -9: os.kill(os.getpid(), signal.SIGSTOP)
                 if value == -10: time.sleep(0.3)
-            return np.asarray(x, dtype=float) * 2
+                if value == -11: HOARD.append(b"x" * (600 << 20))
+            return np.asarray(x, dtype=float) * self.factor
 
     def train(dataset, context):
         context.log("training with " + str(dataset.train.rows) + " rows")
@@ -102,7 +107,9 @@ struct PythonProject: Sendable {
         if context.params.get("fail"):
             raise RuntimeError("no label")
         context.metrics["answer"] = 42
-        return Model()
+        model = Model()
+        model.factor = float(context.params.get("factor", 2))
+        return model
 
     def shout(rows):
         return {"x": np.asarray(rows["x"]) + 1}
@@ -135,8 +142,11 @@ struct PythonProject: Sendable {
   }
 
   /// Trains the model and tells where its artifact is.
-  func artifact(_ pool: WorkerPool, version: Int64 = 1) async throws -> ModelArtifact {
-    let result = try await pool.run(.train(training()), timeout: .seconds(60))
+  func artifact(
+    _ pool: WorkerPool, version: Int64 = 1, factor: Double = 2
+  ) async throws -> ModelArtifact {
+    let options = #"{"factor": \#(factor)}"#
+    let result = try await pool.run(.train(training(options)), timeout: .seconds(60))
     guard case .trained(let trained) = result.payload else {
       throw PlatformError(.internalError, "not trained")
     }

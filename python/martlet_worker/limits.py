@@ -15,3 +15,7 @@ COALESCED_WRITE_BYTES = 64 * KIBIBYTE
 # A worker whose interpreter gives no other thread a turn for so long ends itself: it could not
 # notice that the platform is gone. The platform itself loses patience much earlier.
 HANG_SECONDS = 60.0
+# Of one frame over gRPC: artifacts travel in one.
+REMOTE_FRAME_BYTES = 256 * MEBIBYTE
+# Frames that wait to be sent over gRPC before their senders wait, too.
+REMOTE_WAITING_FRAMES = 64

@@ -25,8 +25,15 @@ class Models:
         name = f"{task.model} version {task.version}"
         if task.format != artifact.FORMAT:
             raise internal(f"{name} has the format {task.format!r}; this worker reads 'pickle'")
-        data = artifact.read_verified(task.artifact_path, task.sha256)
-        loaded = artifact.opened(data, f"{task.model}-{task.version}")
+        if task.artifact:
+            data = artifact.verified(task.artifact, f"that came with {name}", task.sha256)
+        else:
+            data = artifact.read_verified(task.artifact_path, task.sha256)
+        loaded = artifact.opened(
+            data,
+            f"{task.model}-{task.version}",
+            lambda meta: _check_libraries(name, meta, task.library_versions),
+        )
         trained_on = list(loaded.meta.scoring.features)
         if task.features and sorted(task.features) != sorted(trained_on):
             loaded.code.leave()
@@ -84,3 +91,14 @@ class Models:
             loaded.scorer.score(row)
         except Exception:
             return
+
+
+def _check_libraries(name: str, meta: artifact.Meta, policy: str) -> None:
+    """Refuses an artifact of other library versions, before any of it is unpickled."""
+    if clashes := meta.clashes(policy):
+        raise TaskFault(
+            Fault.LIBRARY_MISSING,
+            f"{name} was trained with other library versions and was not opened: "
+            f"{'; '.join(clashes)}. Train it again, install the versions it was trained with, or "
+            "allow more (workers.library_versions: minor, off)",
+        )

@@ -113,15 +113,24 @@ def _xgboost(model: Any, scoring: Scoring) -> tuple[Header, bytes]:
         raise Refused("its booster is gblinear, which has no trees")
     if model.missing is None or not math.isnan(model.missing):
         raise Refused(f"its value for missing is {model.missing!r}, not NaN")
+    return _xgboost_form(model.get_booster(), model._get_iteration_range(None), scoring)
+
+
+def _xgboost_booster(model: Any, scoring: Scoring) -> tuple[Header, bytes]:
+    # As the booster itself predicts: by all its iterations.
+    return _xgboost_form(model.booster, (0, 0), scoring)
+
+
+def _xgboost_form(
+    booster: Any, iterations: tuple[int, int], scoring: Scoring
+) -> tuple[Header, bytes]:
     if texts := _texts(scoring):
         # The library answers for a text that it never saw as for one that it did.
         raise Refused(f"feature {texts[0]!r} is a text, which XGBoost numbers anew in every table")
-    booster = model.get_booster()
-    begin, end = model._get_iteration_range(None)
     header = {
         "kind": "xgboost",
         "library": libraries.version_of("xgboost") or libraries.version_of("xgboost-cpu"),
-        "iterations": [int(begin), int(end)],
+        "iterations": [int(bound) for bound in iterations],
     }
     return header, bytes(booster.save_raw("ubj"))
 
@@ -218,6 +227,7 @@ KNOWN: dict[str, Callable[[Any, Scoring], tuple[Header, bytes]]] = {
     "lightgbm.Booster.predict": _booster,
     "lightgbm.LGBMClassifier.predict_proba": _lightgbm,
     "lightgbm.LGBMRegressor.predict": _lightgbm,
+    "martlet_worker.XGBoostBooster.predict": _xgboost_booster,
     "sklearn.Pipeline.predict": _pipeline,
     "sklearn.Pipeline.predict_proba": _pipeline,
     "xgboost.XGBClassifier.predict_proba": _xgboost,

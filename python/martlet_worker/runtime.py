@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -44,16 +45,13 @@ from martlet_worker.worker_pb2 import (
     Log,
     Result,
     Task,
+    TaskKind,
     Unloaded,
 )
 
-KINDS = (
-    TASK_KIND_LOAD_MODEL,
-    TASK_KIND_PREDICT,
-    TASK_KIND_TRAIN,
-    TASK_KIND_TRANSFORM,
-    TASK_KIND_UNLOAD,
-)
+# What needs no file of the platform's machine.
+REMOTE_KINDS = (TASK_KIND_LOAD_MODEL, TASK_KIND_PREDICT, TASK_KIND_UNLOAD)
+ALL_KINDS = (*REMOTE_KINDS, TASK_KIND_TRAIN, TASK_KIND_TRANSFORM)
 RUNTIME_LOGGER = "martlet_worker"
 
 EXIT_CLEAN = 0
@@ -75,10 +73,19 @@ class Received:
 class Worker:
     """One connection to the platform and the state behind it."""
 
-    def __init__(self, connection: Connection, worker_id: str, token: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        worker_id: str,
+        token: str,
+        kinds: Sequence[TaskKind],
+        name: str = "",
+    ) -> None:
         self._connection = connection
         self._worker_id = worker_id
+        self._name = name
         self._token = token
+        self._kinds = kinds
         self._incarnation = secrets.randbits(63)
         # None means: no more tasks will come.
         self._waiting: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
@@ -124,15 +131,16 @@ class Worker:
             pid=os.getpid(),
             python_version=platform.python_version(),
             libraries=libraries.installed(),
-            kinds=KINDS,
+            kinds=self._kinds,
             memory_bytes=resident_bytes(),
+            name=self._name,
         )
 
     def _welcome(self) -> float:
         frame = self._connection.receive()
         if frame is None or frame.WhichOneof("kind") != "welcome":
             sys.stderr.write(
-                f"worker {self._worker_id}: the platform did not welcome this worker; "
+                f"worker {self._worker_id or self._name}: the platform did not welcome it; "
                 "check the token and that both sides have the same release\n"
             )
             sys.stderr.flush()
@@ -255,6 +263,7 @@ class Worker:
         """Ends the process whatever threads the user's code has left behind."""
         if self._output is not None:
             self._output.settle()
+        self._connection.finish()
         leave(status)
 
 

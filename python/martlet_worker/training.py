@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from martlet_worker import artifact, dataset, native
+from martlet_worker import artifact, dataset, frameworks, native
 from martlet_worker import columns as wire
 from martlet_worker.faults import bad_output, internal
 from martlet_worker.scoring import choose
@@ -104,7 +104,7 @@ def _fit(task: Train, data: dataset.Dataset, context: Context) -> tuple[bytes, a
             random.seed(context.random_seed)
             np.random.seed(context.random_seed)
             function = user_function(code.run(), file, task.function)
-            model = function(data.train, context)
+            model = frameworks.adapted(function(data.train, context))
             _metrics(context.metrics)
             types = [data.column_type(name) for name in data.features]
             scoring = choose(model, data.train, types)

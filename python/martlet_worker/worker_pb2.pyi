@@ -43,7 +43,7 @@ class Frame(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., fault: _Optional[_Union[Fault, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., log: _Optional[_Union[Log, _Mapping]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "worker_id", "incarnation", "token", "pid", "python_version", "libraries", "kinds", "memory_bytes")
+    __slots__ = ("protocol_version", "worker_id", "incarnation", "token", "pid", "python_version", "libraries", "kinds", "memory_bytes", "name")
     class LibrariesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class Hello(_message.Message):
     LIBRARIES_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     worker_id: str
     incarnation: int
@@ -69,7 +70,8 @@ class Hello(_message.Message):
     libraries: _containers.ScalarMap[str, str]
     kinds: _containers.RepeatedScalarFieldContainer[TaskKind]
     memory_bytes: int
-    def __init__(self, protocol_version: _Optional[int] = ..., worker_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., token: _Optional[str] = ..., pid: _Optional[int] = ..., python_version: _Optional[str] = ..., libraries: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TaskKind, str]]] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    name: str
+    def __init__(self, protocol_version: _Optional[int] = ..., worker_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., token: _Optional[str] = ..., pid: _Optional[int] = ..., python_version: _Optional[str] = ..., libraries: _Optional[_Mapping[str, str]] = ..., kinds: _Optional[_Iterable[_Union[TaskKind, str]]] = ..., memory_bytes: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("heartbeat_interval_ms", "max_frame_bytes")
@@ -98,20 +100,24 @@ class Task(_message.Message):
     def __init__(self, id: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., load_model: _Optional[_Union[LoadModel, _Mapping]] = ..., predict: _Optional[_Union[Predict, _Mapping]] = ..., train: _Optional[_Union[Train, _Mapping]] = ..., transform: _Optional[_Union[Transform, _Mapping]] = ..., unload: _Optional[_Union[Unload, _Mapping]] = ...) -> None: ...
 
 class LoadModel(_message.Message):
-    __slots__ = ("model", "version", "artifact_path", "sha256", "format", "features")
+    __slots__ = ("model", "version", "artifact_path", "sha256", "format", "features", "library_versions", "artifact")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_PATH_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    LIBRARY_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: int
     artifact_path: str
     sha256: str
     format: str
     features: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., artifact_path: _Optional[str] = ..., sha256: _Optional[str] = ..., format: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ...) -> None: ...
+    library_versions: str
+    artifact: bytes
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., artifact_path: _Optional[str] = ..., sha256: _Optional[str] = ..., format: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., library_versions: _Optional[str] = ..., artifact: _Optional[bytes] = ...) -> None: ...
 
 class Predict(_message.Message):
     __slots__ = ("model", "version", "rows")

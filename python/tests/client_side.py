@@ -157,3 +157,26 @@ def order(customer: int, at: datetime = NOW, **values: Any) -> dict[str, Any]:
     """An order with an id that no other has."""
     numbers = {"order_id": random.getrandbits(48), "customer_id": customer}
     return numbers | {"ordered_at": at, **values}
+
+
+def put_in_production(client: Client) -> int:
+    """Trains the model churn on some customers from 0 on and promotes it; the version."""
+    chance = random.Random(4)
+    orders, outcomes = [], []
+    for customer in range(200):
+        asked = NOW - timedelta(days=chance.uniform(9, 90))
+        orders.append(order(customer, asked, amount=chance.uniform(1, 90)))
+        outcomes.append(
+            {
+                "customer_id": customer,
+                "asked_at": asked,
+                "known_at": asked + 7 * DAY,
+                "left": chance.random() < 0.5,
+            }
+        )
+    client.push("orders", orders)
+    client.push("outcomes", outcomes)
+    version = client.train("churn").version
+    assert version is not None
+    client.promote("churn", version, who="tests", why="the first")
+    return version

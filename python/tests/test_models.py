@@ -234,21 +234,80 @@ def test_a_file_that_is_no_artifact_is_refused(platform: Platform, tmp_path: Pat
     assert "not a Martlet artifact" in fault.message
 
 
-def test_other_library_versions_are_warned_about(platform: Platform, customers: Path) -> None:
-    model = trained(platform.train(LOGISTIC, customers, features=NUMERIC, evaluation_from=300))
-    aged = Path(model.artifact_path).with_name("aged.martlet")
-    with zipfile.ZipFile(model.artifact_path) as old, zipfile.ZipFile(aged, "w") as new:
+def aged(model: pb.Trained, library: str, version: str) -> pb.Trained:
+    """The same artifact as if it had been trained with another version of a library."""
+    other = Path(model.artifact_path).with_name(f"{library}-{version}.martlet")
+    with zipfile.ZipFile(model.artifact_path) as old, zipfile.ZipFile(other, "w") as new:
         for name in old.namelist():
             data = old.read(name)
             if name == "meta.json":
                 meta = json.loads(data)
-                meta["libraries"]["scikit-learn"] = "0.24.2"
+                meta["libraries"][library] = version
                 data = json.dumps(meta).encode()
             new.writestr(name, data)
-    model.artifact_path, model.sha256 = str(aged), sha256(aged)
-    platform.load(model)
+    changed = pb.Trained()
+    changed.CopyFrom(model)
+    changed.artifact_path, changed.sha256 = str(other), sha256(other)
+    return changed
+
+
+def test_other_library_versions_are_warned_about(platform: Platform, customers: Path) -> None:
+    model = trained(platform.train(LOGISTIC, customers, features=NUMERIC, evaluation_from=300))
+    platform.load(aged(model, "scikit-learn", "0.24.2"))
     (warning,) = platform.lines("martlet_worker")
     assert "scikit-learn 0.24.2 is" in warning
+
+
+@pytest.mark.parametrize(
+    ("recorded", "policy", "is_opened"),
+    [
+        ("{0}.{1}.{2}", "exact", True),
+        ("{0}.{1}.999", "exact", False),
+        ("{0}.{1}.999", "minor", True),
+        ("{0}.999.{2}", "minor", False),
+        ("0.{1}.{2}", "minor", False),
+        ("0.{1}.{2}", "off", True),
+    ],
+)
+def test_library_versions_are_compared_before_anything_is_unpickled(
+    platform: Platform, customers: Path, recorded: str, policy: str, is_opened: bool
+) -> None:
+    model = trained(platform.train(LOGISTIC, customers, features=NUMERIC, evaluation_from=300))
+    here = model.libraries["numpy"]
+    version = recorded.format(*here.split("."))
+    other = aged(model, "numpy", version)
+    task = pb.LoadModel(
+        model="churn",
+        version=1,
+        artifact_path=other.artifact_path,
+        sha256=other.sha256,
+        format=other.format,
+        library_versions=policy,
+    )
+    if is_opened:
+        platform.ask(load_model=task)
+        return
+    fault = platform.fault(load_model=task)
+    assert fault.kind == pb.Fault.LIBRARY_MISSING
+    assert f"numpy {version} is {here} here" in fault.message
+    assert "was not opened" in fault.message
+
+
+def test_a_missing_library_is_told_before_the_pickle_is_opened(
+    platform: Platform, customers: Path
+) -> None:
+    model = trained(platform.train(LOGISTIC, customers, features=NUMERIC, evaluation_from=300))
+    other = aged(model, "catboost", "1.2.3")
+    fault = platform.fault(
+        load_model=pb.LoadModel(
+            artifact_path=other.artifact_path,
+            sha256=other.sha256,
+            format=other.format,
+            library_versions="minor",
+        )
+    )
+    assert fault.kind == pb.Fault.LIBRARY_MISSING
+    assert "catboost 1.2.3 is not installed here" in fault.message
 
 
 def test_a_model_that_is_not_loaded_or_was_unloaded_says_so(

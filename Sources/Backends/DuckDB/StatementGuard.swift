@@ -25,7 +25,7 @@ struct StatementGuard: Sendable {
   /// Tables and views that everybody may read and only the platform fills.
   private static let filledByPlatform: Set<String> = [
     "quarantine", "model_logs", "drift_scores", "labels", "jobs_history", "model_metadata",
-    "datasets", "features_table",
+    "datasets", "features_table", "registry_versions", "registry_features",
   ]
   /// What may be made, changed and dropped. A function would answer in the stead of the engine's own of that name, and a
   /// temporary table hide one of the warehouse.

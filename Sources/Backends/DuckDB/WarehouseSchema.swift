@@ -110,6 +110,32 @@ enum WarehouseSchema {
       end_event TIMESTAMP, through_sequence BIGINT NOT NULL, staged_through BIGINT NOT NULL, rows BIGINT NOT NULL,
       failed BIGINT NOT NULL, in_force_since TIMESTAMP);
     """,
+    // What the registry holds, written by the platform, and the newest drift scores, which the monitor adds, are one view.
+    """
+    DROP TABLE model_metadata;
+    CREATE TABLE registry_versions (
+      model_id VARCHAR NOT NULL, version BIGINT NOT NULL, stage VARCHAR NOT NULL, artifact_type VARCHAR NOT NULL,
+      trained_date TIMESTAMP NOT NULL, location VARCHAR NOT NULL, created_at TIMESTAMP NOT NULL);
+    CREATE TABLE registry_features (
+      model_id VARCHAR NOT NULL, version BIGINT NOT NULL, position BIGINT NOT NULL, name VARCHAR NOT NULL,
+      type VARCHAR NOT NULL);
+    CREATE VIEW model_metadata AS
+    WITH scores AS (
+      SELECT model_id, model_version, feature, arg_max(score, created_at) AS score FROM drift_scores
+      WHERE test = 'psi' GROUP BY model_id, model_version, feature),
+    expected AS (
+      SELECT f.model_id, f.version, max(s.score) AS score,
+        list(
+          struct_pack("index" := f.position, name := f.name, type := f.type, drift_score := s.score)
+          ORDER BY f.position) AS features
+      FROM registry_features f LEFT JOIN scores s
+        ON s.model_id = f.model_id AND s.model_version = CAST(f.version AS VARCHAR) AND s.feature = f.name
+      GROUP BY f.model_id, f.version)
+    SELECT v.model_id, v.artifact_type, CAST(v.version AS VARCHAR) AS version, v.trained_date,
+      e.score AS model_drift_score, CASE v.stage WHEN 'archived' THEN 'deprecated' ELSE v.stage END AS status,
+      v.location AS azure_location, coalesce(e.features, []) AS expected_features, v.created_at
+    FROM registry_versions v LEFT JOIN expected e ON e.model_id = v.model_id AND e.version = v.version;
+    """,
     // Why a prediction went its way, which version it is compared with, and whose fault a failure is: what rollouts are decided by.
     """
     ALTER TABLE model_logs ADD COLUMN route_why VARCHAR;

@@ -42,6 +42,62 @@ enum CatalogSchema {
     CREATE TABLE catalog_changes (only INTEGER PRIMARY KEY CHECK (only = 1), count INTEGER NOT NULL) STRICT;
     INSERT INTO catalog_changes VALUES (1, 0);
     """,
+    // Models that are registered without a definition, and versions that name an artifact elsewhere: those have no `record`, which is what
+    // the platform itself trained. A version that was deleted keeps its row, so that its number is never given again.
+    """
+    CREATE TABLE registered_models (
+      name TEXT PRIMARY KEY,
+      description TEXT,
+      created_at INTEGER NOT NULL,
+      updated_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE next_model_versions (
+      model TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      stage TEXT NOT NULL,
+      job_id TEXT UNIQUE,
+      artifact TEXT,
+      baseline TEXT,
+      definitions_version INTEGER,
+      created_at INTEGER NOT NULL,
+      record TEXT,
+      updated_at INTEGER NOT NULL,
+      deleted_at INTEGER,
+      description TEXT,
+      source TEXT NOT NULL DEFAULT '',
+      run_id TEXT NOT NULL DEFAULT '',
+      run_link TEXT NOT NULL DEFAULT '',
+      PRIMARY KEY (model, version)
+    ) STRICT;
+    INSERT INTO next_model_versions
+      (model, version, stage, job_id, artifact, baseline, definitions_version, created_at, record, updated_at)
+      SELECT model, version, stage, job_id, artifact, baseline, definitions_version, created_at, record, created_at
+      FROM model_versions;
+    DROP TABLE model_versions;
+    ALTER TABLE next_model_versions RENAME TO model_versions;
+    CREATE UNIQUE INDEX one_production ON model_versions (model)
+      WHERE stage = 'production' AND deleted_at IS NULL;
+    CREATE UNIQUE INDEX one_canary ON model_versions (model)
+      WHERE stage = 'canary' AND deleted_at IS NULL;
+    INSERT INTO registered_models (name, created_at, updated_at)
+      SELECT model, min(created_at), max(created_at) FROM model_versions GROUP BY model;
+    -- Version 0 is the model itself.
+    CREATE TABLE model_tags (
+      model TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      key TEXT NOT NULL,
+      value TEXT NOT NULL,
+      PRIMARY KEY (model, version, key)
+    ) STRICT;
+    CREATE TABLE model_aliases (
+      model TEXT NOT NULL,
+      alias TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      PRIMARY KEY (model, alias)
+    ) STRICT;
+    ALTER TABLE model_transitions ADD COLUMN event TEXT NOT NULL DEFAULT 'stage';
+    ALTER TABLE model_transitions ADD COLUMN detail TEXT NOT NULL DEFAULT '';
+    """,
     // How many keys a canary answers since when, and what was decided about canaries by which evidence.
     """
     CREATE TABLE canary_shares (

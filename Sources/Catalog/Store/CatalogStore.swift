@@ -13,8 +13,13 @@ package final class CatalogStore: Sendable {
   /// The current snapshot; replaced as a whole with every change.
   package let changes: Published<Snapshot>
 
+  /// The alias that names the version in production of each model; to set it is to promote.
+  package let deployAlias: String
+
   private let pool: DatabasePool
   let clock: any WallClock
+  /// Signs what is published; nil where there is no key.
+  private let signer: ArtifactSigner?
   private let sleep: @Sendable (Duration) async throws -> Void
   private let log: Logger
   private let publishing = Mutex(())
@@ -23,17 +28,24 @@ package final class CatalogStore: Sendable {
   ///
   /// - Parameter sleep: waits between two looks for the changes of other processes.
   package init(
-    path: String, clock: any WallClock, log: Logger = Logger(label: "martlet.catalog"),
+    path: String, clock: any WallClock, deployAlias: String = "champion",
+    signer: ArtifactSigner? = nil,
+    log: Logger = Logger(label: "martlet.catalog"),
     sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
   ) throws(PlatformError) {
     do {
       pool = try DatabasePool(path: path, configuration: CatalogSchema.configuration)
-      try pool.write(CatalogSchema.migrate)
+      try pool.write { db in
+        try CatalogSchema.migrate(db)
+        try Self.registerDefined(db, at: clock.now)
+      }
       changes = Published(try pool.read(Self.snapshot))
     } catch {
       throw Self.storageError(error, "the catalog '\(path)' cannot be opened")
     }
     self.clock = clock
+    self.deployAlias = deployAlias
+    self.signer = signer
     self.sleep = sleep
     self.log = log
   }
@@ -198,11 +210,22 @@ extension CatalogStore {
     try applied.insert(db, json: json)
     for version in try ModelVersionRecord.all(db)
     where version.stage != .archived && next.project.model(version.model) == nil {
+      let move = StageChange.Move(
+        version.version, version.stage, .archived, why: "the model was removed from the definitions"
+      )
       try ModelVersionRecord.move(
-        db, version, to: .archived, who: next.author,
-        why: "the model was removed from the definitions", at: next.appliedAt)
+        db, move, of: version.model, who: next.author, at: next.appliedAt)
     }
+    let former = (current?.project.models ?? []).map(\.name)
+    try RegisteredModelRecord.forget(db, former.filter { next.project.model($0) == nil })
+    try RegisteredModelRecord.ensure(db, next.project.models.map(\.name), at: next.appliedAt)
     return true
+  }
+
+  /// Every model of the definitions is in the registry, also where a former Martlet applied them.
+  private static func registerDefined(_ db: Database, at time: Timestamp) throws {
+    let names = try? AppliedDefinitions.newest(db)?.project.models.map(\.name)
+    try RegisteredModelRecord.ensure(db, names ?? [], at: time)
   }
 }
 
@@ -211,8 +234,8 @@ extension CatalogStore {
 extension CatalogStore: ModelRegistry {
   package func publish(_ new: NewModelVersion) async throws -> ModelVersion {
     let now = clock.now
-    _ = try await changing("the version cannot be published") { db in
-      try Self.publish(new, at: now, db)
+    _ = try await changing("the version cannot be published") { [signer] db in
+      try Self.publish(new, signer, at: now, db)
     }
     return try await reading("the catalog cannot be read") { db in
       guard let published = try ModelVersionRecord.published(db, byJob: new.jobID) else {
@@ -225,7 +248,7 @@ extension CatalogStore: ModelRegistry {
 
   /// True if the version is new; false if the job has published it already.
   private static func publish(
-    _ new: NewModelVersion, at now: Timestamp, _ db: Database
+    _ new: NewModelVersion, _ signer: ArtifactSigner?, at now: Timestamp, _ db: Database
   ) throws -> Bool {
     if let earlier = try ModelVersionRecord.published(db, byJob: new.jobID) {
       guard earlier.model == new.model else {
@@ -250,7 +273,10 @@ extension CatalogStore: ModelRegistry {
       trainingSet: new.trainingSet, metrics: new.metrics, libraries: new.libraries,
       jobID: new.jobID, createdAt: now)
     version.native = new.native
+    version.artifactSignature = signer?.signature(of: version)
     try ModelVersionRecord.insert(db, version)
+    try RegisteredModelRecord.ensure(db, [new.model], at: now)
+    try RegisteredModelRecord.touch(db, new.model, at: now)
     try ModelVersionRecord.audit(
       db,
       ModelTransition(
@@ -292,72 +318,12 @@ extension CatalogStore: ModelRegistry {
   ) async throws -> ModelVersion {
     let now = clock.now
     _ = try await changing("the model's stage cannot be changed") { db in
-      try Self.move(model, version, to: stage, who: who, why: why, at: now, db)
+      // Only what was trained here has a `ModelVersion` to answer with.
+      _ = try ModelVersionRecord.find(db, model: model, version: version)
+      return try Self.move(db, (model, version), to: stage, who: who, why: why, at: now)
     }
     return try await reading("the catalog cannot be read") { db in
       try ModelVersionRecord.find(db, model: model, version: version)
-    }
-  }
-
-  /// True if the version was in another stage.
-  static func move(
-    _ model: String, _ version: Int64, to stage: ModelStage, who: String, why: String,
-    at now: Timestamp, _ db: Database
-  ) throws -> Bool {
-    let target = try ModelVersionRecord.find(db, model: model, version: version)
-    if target.stage == stage { return false }
-    if stage != .production { try checkIdle(target, to: stage, db) }
-    if [.production, .canary, .shadow].contains(stage) { try checkFeatures(of: target, db) }
-    switch stage {
-    case .production:
-      if let previous = try ModelVersionRecord.production(db, of: model) {
-        try ModelVersionRecord.move(
-          db, previous, to: .archived, who: who,
-          why: "version \(version) was promoted: \(why)", at: now)
-      }
-    case .canary, .shadow:
-      try RolloutRecord.makeRoom(for: target, in: stage, who: who, at: now, db)
-    case .registered, .staging, .archived: break
-    }
-    try ModelVersionRecord.move(db, target, to: stage, who: who, why: why, at: now)
-    return true
-  }
-
-  /// Nothing would answer in the place of a production version that goes to another stage.
-  private static func checkIdle(
-    _ version: ModelVersion, to stage: ModelStage, _ db: Database
-  ) throws {
-    guard version.stage == .production else { return }
-    let other = try ModelVersionRecord.versions(db, of: version.model)
-      .first { $0.stage != .archived && $0.version != version.version }
-    let next =
-      other.map { "martlet models promote \(version.model) \($0.version)" }
-      ?? "martlet train \(version.model)"
-    throw PlatformError(
-      .failedPrecondition,
-      "version \(version.version) of model '\(version.model)' is in production and cannot "
-        + "\(stage == .archived ? "be archived" : "become \(stage.rawValue)"); "
-        + "promote another one, which archives it (\(next)), or remove the model from martlet.yaml")
-  }
-
-  /// An old version may have been made for features that are gone.
-  private static func checkFeatures(of version: ModelVersion, _ db: Database) throws {
-    let project = try AppliedDefinitions.newest(db)?.project
-    let name = "version \(version.version) of model '\(version.model)'"
-    guard let project, project.model(version.model) != nil else {
-      throw PlatformError(
-        .failedPrecondition,
-        "\(name) cannot serve: the model is not in the definitions; add it to martlet.yaml and apply"
-      )
-    }
-    for feature in version.features {
-      guard case .view(let view) = feature.origin else { continue }
-      guard project.view(view.view)?.feature(view.feature)?.type == feature.type else {
-        throw PlatformError(
-          .failedPrecondition,
-          "\(name) cannot serve: it reads feature '\(view)' of type \(feature.type.rawValue), which is not in the definitions; train the model again"
-        )
-      }
     }
   }
 }
@@ -378,6 +344,17 @@ extension CatalogStore {
       }
       publish(snapshot)
       return snapshot
+    } catch {
+      throw Self.storageError(error, failure)
+    }
+  }
+
+  /// Runs one writing transaction of what no snapshot holds: nothing is published.
+  func noting<Result: Sendable>(
+    _ failure: String, _ body: @escaping @Sendable (Database) throws -> Result
+  ) async throws -> Result {
+    do {
+      return try await pool.write(body)
     } catch {
       throw Self.storageError(error, failure)
     }

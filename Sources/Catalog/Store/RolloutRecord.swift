@@ -23,20 +23,24 @@ package struct RolloutDecisionRecord: Sendable, Equatable {
 
 /// The SQL of canaries and of decisions about them; used inside the store's transactions.
 enum RolloutRecord {
-  /// A model has one canary and one version that is only watched: the one before goes back to the registered ones.
-  static func makeRoom(
-    for version: ModelVersion, in stage: ModelStage, who: String, at now: Timestamp, _ db: Database
+  /// What a canary or a shadow must not be, and what a canary needs.
+  static func check(
+    _ version: ModelVersion, becomes stage: ModelStage, _ db: Database
   ) throws {
-    guard try stage == .shadow || ModelVersionRecord.production(db, of: version.model) != nil else {
+    guard let production = try ModelVersionRecord.versions(db, of: version.model)
+      .first(where: { $0.stage == .production })
+    else {
+      if stage == .shadow { return }
       throw PlatformError(
         .failedPrecondition,
         "model '\(version.model)' has no version in production that would answer the other keys; promote one "
           + "first: martlet models promote \(version.model) \(version.version)")
     }
-    for other in try ModelVersionRecord.versions(db, of: version.model) where other.stage == stage {
-      try ModelVersionRecord.move(
-        db, other, to: .registered, who: who,
-        why: "version \(version.version) took its place as \(stage.rawValue)", at: now)
+    guard production.version != version.version else {
+      throw PlatformError(
+        .failedPrecondition,
+        "version \(version.version) of model '\(version.model)' is in production and cannot become \(stage.rawValue); "
+          + "promote another one first")
     }
   }
 
@@ -58,10 +62,11 @@ enum RolloutRecord {
       sql: """
         SELECT v.model, max(v.version) AS version, s.share, s.since,
           (SELECT max(t.at) FROM model_transitions t
-            WHERE t.model = v.model AND t.version = v.version AND t.to_stage = 'canary') AS moved
+            WHERE t.model = v.model AND t.version = v.version AND t.to_stage = 'canary'
+              AND t.event = 'stage') AS moved
         FROM model_versions v
         LEFT JOIN canary_shares s ON s.model = v.model AND s.version = v.version
-        WHERE v.stage = 'canary' GROUP BY v.model
+        WHERE v.stage = 'canary' AND v.deleted_at IS NULL GROUP BY v.model
         """)
     var canaries: [String: CanaryState] = [:]
     for row in rows {
@@ -117,7 +122,8 @@ enum RolloutRecord {
       sql: """
         SELECT t.version FROM model_transitions t
         JOIN model_versions v ON v.model = t.model AND v.version = t.version
-        WHERE t.model = ? AND t.from_stage = 'production' AND v.stage <> 'production'
+        WHERE t.model = ? AND t.from_stage = 'production' AND t.event = 'stage'
+          AND v.stage <> 'production' AND v.deleted_at IS NULL
         ORDER BY t.id DESC LIMIT 1
         """, arguments: [model])
   }
@@ -143,7 +149,9 @@ extension CatalogStore {
     _ = try await changing("the canary cannot be started") { db in
       let running = try RolloutRecord.canaries(db, project: .init(name: ""))[model]
       if running?.version == version, running?.share == share { return false }
-      _ = try Self.move(model, version, to: .canary, who: who, why: why, at: now, db)
+      try RolloutRecord.check(
+        try ModelVersionRecord.find(db, model: model, version: version), becomes: .canary, db)
+      _ = try Self.move(db, (model, version), to: .canary, who: who, why: why, at: now)
       try RolloutRecord.setShare(share, of: version, model: model, since: now, db)
       try RolloutRecord.insert(
         RolloutDecisionRecord(
@@ -160,7 +168,9 @@ extension CatalogStore {
   ) async throws -> ModelVersion {
     let now = clock.now
     _ = try await changing("the shadow cannot be started") { db in
-      try Self.move(model, version, to: .shadow, who: who, why: why, at: now, db)
+      try RolloutRecord.check(
+        try ModelVersionRecord.find(db, model: model, version: version), becomes: .shadow, db)
+      return try Self.move(db, (model, version), to: .shadow, who: who, why: why, at: now)
     }
     return try await found(model, version)
   }
@@ -195,8 +205,8 @@ extension CatalogStore {
         model: model, version: version, kind: kind, share: canary.share, who: who, why: why,
         evidence: evidence, at: now), db)
     return try move(
-      model, version, to: kind == .promoted ? .production : .archived, who: who, why: why,
-      at: now, db)
+      db, (model, version), to: kind == .promoted ? .production : .archived, who: who, why: why,
+      at: now)
   }
 
   /// Ends the canary that runs; without one, the version that was in production before is again.
@@ -210,7 +220,9 @@ extension CatalogStore {
         return try Self.decide(
           .rolledBack, model, canary.version, who: who, why: why, evidence: nil, at: now, db)
       }
-      guard let current = try ModelVersionRecord.production(db, of: model),
+      guard
+        let current = try ModelVersionRecord.versions(db, of: model)
+          .first(where: { $0.stage == .production }),
         let previous = try RolloutRecord.previousProduction(db, of: model)
       else {
         throw PlatformError(
@@ -223,8 +235,8 @@ extension CatalogStore {
           model: model, version: current.version, kind: .rolledBack, share: nil, who: who,
           why: why, evidence: nil, at: now), db)
       return try Self.move(
-        model, previous, to: .production, who: who,
-        why: "version \(current.version) was rolled back: \(why)", at: now, db)
+        db, (model, previous), to: .production, who: who,
+        why: "version \(current.version) was rolled back: \(why)", at: now)
     }
     guard let production = snapshot.production(of: model) else {
       throw PlatformError(.failedPrecondition, "model '\(model)' has no version in production")

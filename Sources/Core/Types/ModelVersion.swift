@@ -24,6 +24,8 @@ package struct ModelVersion: Sendable, Equatable, Codable {
   package var createdAt: Timestamp
   /// Nil in records of versions from before there were native engines; workers serve them.
   package var native: NativeForm?
+  /// By `ArtifactSigner`; nil where there was no key when it was published.
+  package var artifactSignature: String?
 
   package init(
     model: String, version: Int64, stage: ModelStage, artifact: BlobDigest, baseline: BlobDigest,

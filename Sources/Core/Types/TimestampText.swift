@@ -112,8 +112,9 @@ extension Timestamp: CustomStringConvertible {
 
   /// Whole days since the epoch and the microseconds of the day that has begun.
   package var splitDays: (days: Int64, microseconds: Int64) {
-    let start = floorMultiple(microseconds, 86_400_000_000)
-    return (start / 86_400_000_000, microseconds - start)
+    let day: Int64 = 86_400_000_000
+    let (days, rest) = microseconds.quotientAndRemainder(dividingBy: day)
+    return rest < 0 ? (days - 1, rest + day) : (days, rest)
   }
 
   package static func daysSinceEpoch(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {

@@ -15,6 +15,10 @@ extension Configuration.PredictionLog {
 }
 
 extension Configuration.Jobs {
+  func queue(in folder: String) throws -> JobQueue {
+    try JobQueue(path: folder + "/jobs.sqlite", clock: SystemClock(), maxAttempts: maxAttempts)
+  }
+
   /// What runs the jobs of a queue, under a name of its own.
   func runner(
     _ queue: JobQueue, _ training: TrainingJob, backfill: BackfillSteps,

@@ -58,15 +58,21 @@ struct GRPCDoor: Service {
       FeatureStoreService(services: services), OnlineReadService(services: services),
       ServingService(services: services),
       MonitoringService(services: services), OrchestratorService(services: services),
-      RegistryService(services: services),
+      RegistryService(services: services), InferenceGRPCService(services: services),
     ]
     let names = ["FeatureStore", "Serving", "Monitoring", "Orchestrator", "Registry"]
     let server = GRPCServer(
       transport: .http2NIOPosix(
         address: .ipv4(host: configuration.host, port: configuration.grpcPort),
         transportSecurity: .plaintext,
-        config: .defaults { $0.rpc.maxRequestPayloadSize = Limits.requestBytes }),
-      services: api + [HealthService(names: Set(names.map { "martlet.v1.\($0)" }))],
+        config: .defaults {
+          $0.rpc.maxRequestPayloadSize = Limits.requestBytes
+          $0.compression.enabledAlgorithms = .all
+        }),
+      services: api + [
+        HealthService(
+          names: Set(names.map { "martlet.v1.\($0)" } + [InferenceGRPCService.name]))
+      ],
       interceptors: interceptors)
     try await withGracefulShutdownHandler {
       try await withThrowingTaskGroup(of: Void.self) { group in

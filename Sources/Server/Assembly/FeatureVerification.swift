@@ -107,7 +107,7 @@ struct FeatureVerification {
     let rows = try await services.warehouse.query(
       """
       SELECT request_id, model_id, model_version, entity_keys, model_inputs, request_inputs, event_datetime FROM (
-        SELECT * FROM model_logs WHERE model_inputs IS NOT NULL AND model_inputs <> '[]'
+        SELECT * FROM model_logs WHERE model_inputs IS NOT NULL AND model_inputs <> '[]' AND entity_keys <> 'null'
           AND event_datetime >= ? AND (? IS NULL OR model_id = ?))
       USING SAMPLE reservoir(\(count) ROWS)
       """, [.timestamp(services.clock.now - window), name, name], as: LoggedVector.self)

@@ -24,6 +24,8 @@ package struct Platform: Sendable {
   private let scheduler: Scheduler
   /// Nil where it is not enabled.
   private let database: DatabaseService?
+  /// Nil where no workers of other machines are taken.
+  private let workerDoor: WorkerDoor?
 
   /// Opens the stores of the data directory and brings the online state up to date.
   init(_ configuration: Configuration) async throws {
@@ -36,10 +38,8 @@ package struct Platform: Sendable {
     let warehouse = try await configuration.warehouse.open(
       in: data, guests: configuration.databaseService.guests)
     let clock = try await Self.clock(configuration, warehouse)
-    let catalog = try CatalogStore(path: data + "/catalog.sqlite", clock: clock, log: log)
-    let jobs = try JobQueue(
-      path: data + "/jobs.sqlite", clock: SystemClock(), maxAttempts: configuration.jobs.maxAttempts
-    )
+    let (catalog, trust) = try configuration.openCatalog(in: data, clock, log)
+    let jobs = try configuration.jobs.queue(in: data)
     let blobs = try configuration.blobs.open(in: data)
 
     let identity = try await warehouse.identity()
@@ -56,13 +56,14 @@ package struct Platform: Sendable {
     let hydrator = Hydrator(snapshots: online.visible, store: store, clock: clock)
 
     let workers = WorkerPool(Self.workers(configuration), logger: log)
-    workers.follow(catalog.changes.current.servingRules)
+    workerDoor = try WorkerDoor(configuration.workers, workers, log)
     let ingestor = Ingestor(
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
       queueRows: configuration.ingest.commitQueueRows, log: log)
     let native = configuration.nativeEngine(workers, log)
-    let served = ModelReload(snapshot: catalog.changes, blobs: blobs, workers: native, log: log)
+    let served = ModelReload(
+      snapshot: catalog.changes, blobs: blobs, workers: native, trust: trust, log: log)
     let predictionLog = PredictionLog(
       warehouse: warehouse, room: configuration.predictionLog.room, log: log)
     let mirror = ShadowMirror(
@@ -95,11 +96,12 @@ package struct Platform: Sendable {
     scheduler = Scheduler(queue: jobs, snapshot: catalog.changes, clock: clock, log: log)
     let kafka = try configuration.kafka.ends(ingestor, online, store, warehouse: identity, log)
     services = PlatformServices(
-      configuration: configuration, catalog: catalog, warehouse: warehouse, online: online,
-      ingestor: ingestor, files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
+      configuration: configuration, catalog: catalog, blobs: blobs, warehouse: warehouse,
+      online: online, ingestor: ingestor,
+      files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
       tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
       mirror: mirror, rollouts: rollouts,
-      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers,
+      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers, trust: trust,
       spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
       stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch,
@@ -114,6 +116,9 @@ package struct Platform: Sendable {
       Loop("catalog") { [services] in await services.catalog.run() },
       Loop("definitions") { [services] in await services.online.run() },
       Loop("serving rules") { [services] in await services.followServingRules() },
+      Loop("model metadata") { [services, log] in
+        await ModelMetadata(services.catalog, services.warehouse, log).run()
+      },
       services.workers,
       services.log,
       services.openLineage,
@@ -134,6 +139,7 @@ package struct Platform: Sendable {
         ).run()
       },
     ]
+    if let workerDoor { list.append(workerDoor) }
     if let database { list.append(database) }
     if roles.contains(.serving) { list += [services.served, services.mirror] }
     if roles.contains(.orchestrator) {
@@ -197,12 +203,14 @@ package struct Platform: Sendable {
 
   private static func workers(_ configuration: Configuration) -> WorkerConfiguration {
     let workers = configuration.workers
-    return WorkerConfiguration(
+    var room = WorkerConfiguration(
       python: workers.python, pythonPath: PythonRuntime.path,
       directory: configuration.data.directory,
       maxPythonWorkers: workers.maxPythonWorkers, heartbeatInterval: workers.heartbeat,
       heartbeatTimeout: workers.heartbeatTimeout, helloTimeout: workers.startTimeout,
       idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
+    room.libraryVersions = workers.libraryVersions
+    return room
   }
 
   /// Log → evidence, and verdict → registry.

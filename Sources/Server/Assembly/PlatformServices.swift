@@ -88,6 +88,7 @@ struct HistoryCall: Sendable {
 package struct PlatformServices: Sendable {
   let configuration: Configuration
   let catalog: CatalogStore
+  let blobs: any BlobStore
   let warehouse: any Warehouse
   let online: OnlineState
   let ingestor: Ingestor
@@ -103,6 +104,8 @@ package struct PlatformServices: Sendable {
   let jobs: JobQueue
   let datasets: DatasetStore
   let workers: WorkerPool
+  /// Which versions' artifacts are opened.
+  let trust: ArtifactTrust
   let spool: Spool
   let metrics: PrometheusMetrics
   let clock: any WallClock
@@ -114,6 +117,9 @@ package struct PlatformServices: Sendable {
   /// Looks at the brokers; nil where none are set.
   let kafkaWatch: KafkaWatch?
   let onlineWatch: OnlineStoreWatch
+  /// What the Open Inference Protocol tells of predictions so far.
+  let statistics = InferenceStatistics()
+  let signatures = InferenceSignatures()
 
   // MARK: Definitions
 
@@ -202,11 +208,27 @@ package struct PlatformServices: Sendable {
     model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?,
     wantsExplanation: Bool = false
   ) async throws -> PredictAnswer {
-    try require(.serving)
-    return try await predictor.predict(
+    try await predict(
       PredictRequest(
         model: model, version: version, rows: rows, requestID: requestID, timeout: timeout,
         wantsExplanation: wantsExplanation))
+  }
+
+  func predict(_ request: PredictRequest) async throws -> PredictAnswer {
+    try require(.serving)
+    let start = DispatchTime.now().uptimeNanoseconds
+    do {
+      let answer = try await predictor.predict(request)
+      statistics.record(answer, at: clock.now)
+      return answer
+    } catch {
+      if let version = request.version ?? servedVersion(of: request.model) {
+        statistics.recordFailure(
+          model: request.model, version: version,
+          microseconds: Int((DispatchTime.now().uptimeNanoseconds - start) / 1_000), at: clock.now)
+      }
+      throw error
+    }
   }
 
   func servedVersion(of model: String) -> Int64? { served.current[model]?.version }
@@ -354,6 +376,7 @@ package struct PlatformServices: Sendable {
             "pid": worker.pid.map { .int(Int64($0)) } ?? .null,
             "last_end": worker.lastEnd.map { .string($0) } ?? .null,
             "models": .array(worker.models.map { .string($0.description) }),
+            "remote": worker.remote.map { .string($0) } ?? .null,
           ])
         }),
       "prediction_log_waiting": .int(Int64(log.waiting)),

@@ -1,4 +1,5 @@
 import Core
+import Workers
 
 /// Everything that can be set about a running platform; each field begins with its default.
 ///
@@ -17,6 +18,7 @@ package struct Configuration: Sendable, Equatable {
   package var blobs = Blobs()
   package var ingest = Ingest()
   package var serving = Serving()
+  package var registry = Registry()
   package var quarantine = Quarantine()
   package var retention = Retention()
   package var predictionLog = PredictionLog()
@@ -54,6 +56,12 @@ package struct Configuration: Sendable, Equatable {
     package var startTimeout = Span.seconds(60)
     package var taskTimeout = Span.minutes(10)
     package var idleTimeout = Span.minutes(10)
+    package var libraryVersions = LibraryVersions.minor
+    package var artifactKey: Secret?
+    package var remoteAddress: String?
+    package var remoteCertificateFile: String?
+    package var remoteKeyFile: String?
+    package var remoteToken: Secret?
   }
 
   package struct Online: Sendable, Equatable {
@@ -119,6 +127,11 @@ package struct Configuration: Sendable, Equatable {
     package var native = true
     package var lightgbmLibrary: String?
     package var xgboostLibrary: String?
+    package var defaultModel: String?
+  }
+
+  package struct Registry: Sendable, Equatable {
+    package var deployAlias = "champion"
   }
 
   package struct Quarantine: Sendable, Equatable {

@@ -1,3 +1,4 @@
+import Catalog
 import Core
 import Foundation
 
@@ -46,6 +47,19 @@ extension Setting {
   static func text(_ name: String, _ path: Path<String>, _ meaning: String) -> Setting {
     Setting(name, meaning, form: "text") { text, configuration in
       guard !text.isEmpty else { return "is empty" }
+      configuration[keyPath: path] = text
+      return nil
+    } show: {
+      $0[keyPath: path]
+    }
+  }
+
+  /// The name of an alias of the model registry.
+  static func alias(_ name: String, _ path: Path<String>, _ meaning: String) -> Setting {
+    Setting(name, meaning, form: "letters, digits, _ and -") { text, configuration in
+      if let problem = RegistryNames.problem(ofAlias: text, isNew: true) {
+        return "is '\(text)': \(problem)"
+      }
       configuration[keyPath: path] = text
       return nil
     } show: {

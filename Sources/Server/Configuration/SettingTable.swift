@@ -58,6 +58,24 @@ extension Setting {
       "How long a transform or a training may take in a worker."),
     .span(
       "workers.idle_timeout", \.workers.idleTimeout, "A worker without work for so long is ended."),
+    .word(
+      "workers.library_versions", \.workers.libraryVersions,
+      "How far libraries and Python may differ from those that a model was trained with: exact not at all, "
+        + "minor in what comes after the second number, off as they like."),
+    .secret(
+      "workers.artifact_key", \.workers.artifactKey,
+      "What the registry's records of model versions are signed with, at least 32 characters; with it only versions "
+        + "with a valid signature are opened."),
+    .optionalText(
+      "workers.remote_address", \.workers.remoteAddress,
+      "host:port where workers of other machines dial in, over TLS; port 0 takes a free one."),
+    .optionalText(
+      "workers.remote_certificate_file", \.workers.remoteCertificateFile,
+      "PEM file of the certificate that they are shown."),
+    .optionalText(
+      "workers.remote_key_file", \.workers.remoteKeyFile, "PEM file of its private key."),
+    .secret(
+      "workers.remote_token", \.workers.remoteToken, "What workers of other machines must send."),
   ]
 
   private static let distributedSettings: [Setting] = [
@@ -143,6 +161,14 @@ extension Setting {
     .optionalText(
       "serving.xgboost_library", \.serving.xgboostLibrary,
       "XGBoost's C library (libxgboost.so); without it, the one in the package of workers.python."),
+    .optionalText(
+      "serving.default_model", \.serving.defaultModel,
+      "The model that /invocations asks where the caller names none; not needed where there is only one."
+    ),
+    .alias(
+      "registry.deploy_alias", \.registry.deployAlias,
+      "The alias that names the version in production of each model: to set it, as by MLflow's client, is to promote."
+    ),
     .integer(
       "quarantine.max_records", \.quarantine.maxRecords, 0...1_000_000_000,
       "Records that quarantine keeps; beyond, the oldest are dropped and counted."),

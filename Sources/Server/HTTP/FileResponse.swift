@@ -13,13 +13,21 @@ enum FileResponse {
   static func make(
     path: String, format: FileFormat, headers more: HTTPFields = [:]
   ) throws -> Response {
+    try make(
+      path: path, contentType: format == .csv ? "text/csv" : "application/vnd.apache.parquet",
+      headers: more)
+  }
+
+  static func make(
+    path: String, contentType: String, headers more: HTTPFields = [:]
+  ) throws -> Response {
     guard let file = FileHandle(forReadingAtPath: path) else {
       throw PlatformError(.storage, "the answer's file \(path) is gone; ask again")
     }
     let size = try file.seekToEnd()
     try file.seek(toOffset: 0)
     var headers = more
-    headers[.contentType] = format == .csv ? "text/csv" : "application/vnd.apache.parquet"
+    headers[.contentType] = contentType
     return Response(
       status: .ok, headers: headers,
       body: ResponseBody(contentLength: Int(size)) { writer in

@@ -26,6 +26,8 @@ struct HTTPRouter {
 
   private func addRoutes(to router: Router<Context>) {
     PlatformRoutes(services: services).add(to: router)
+    InferenceRoutes(services: services).add(to: router)
+    ScoringRoutes(services: services).add(to: router)
     let api = router.group("/api/v1")
     DefinitionRoutes(services: services).add(to: api)
     FeatureRoutes(services: services).add(to: api)
@@ -36,17 +38,23 @@ struct HTTPRouter {
     ErasureRoutes(services: services).add(to: api)
     ModelRoutes(services: services).add(to: api)
     RolloutRoutes(services: services).add(to: api)
+    RegistryRoutes(services: services).add(to: api)
     JobRoutes(services: services).add(to: api)
     LineageRoutes(services: services).add(to: api)
     WarehouseRoutes(services: services).add(to: api)
     BackupRoutes(services: services).add(to: api)
+    MLflowRoutes(services: services).add(to: router)
+    MLflowArtifacts(services: services).add(to: router)
     addDocument(to: router)
   }
 
-  /// The description of all routes, made from them.
+  /// The description of all routes that are ours to describe, made from them.
   private func addDocument(to router: Router<Context>) {
     let routes =
-      router.routes.filter { $0.path.description != "/api/v1/echo" }
+      router.routes.filter {
+        let path = $0.path.description
+        return path != "/api/v1/echo" && !path.hasPrefix("/api/2.0/")
+      }
       .map { (method: $0.method.rawValue, path: $0.path.description) }
       + APIDocument.paths.map { (method: "GET", path: $0) }
     let document = Result { try APIDocument.make(routes: routes).utf8 }

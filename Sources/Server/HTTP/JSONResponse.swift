@@ -24,10 +24,12 @@ enum JSONResponse {
       body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
   }
 
-  static func failure(_ error: any Error) -> Response {
+  /// - Parameter path: of the request; protocols of others have errors of their own form.
+  static func failure(_ error: any Error, at path: String = "") -> Response {
     let error = platformError(error)
+    let body = ForeignErrors.body(error, at: path) ?? errorBody(error)
     var response = bytes(
-      errorBody(error).utf8 + [UInt8(ascii: "\n")],
+      body.utf8 + [UInt8(ascii: "\n")],
       status: HTTPResponse.Status(code: error.code.mapping.http))
     if let retryAfter = error.retryAfter {
       response.headers[.retryAfter] = String(max(1, Int(retryAfter.inSeconds.rounded(.up))))
@@ -69,14 +71,18 @@ struct ErrorTranslation<Context: RequestContext>: RouterMiddleware {
     do {
       return try await next(request, context)
     } catch let error as HTTPError where error.status == .notFound {
+      if request.uri.path.hasPrefix(MLflowRoutes.prefix) {
+        return MLflowError.noEndpoint(request).response
+      }
       let methods = routes.methods(at: request.uri.path)
       if !methods.isEmpty { return Self.wrongMethod(request, methods) }
       return JSONResponse.failure(
         PlatformError(
           .notFound,
-          "there is nothing at \(request.method) \(request.uri.path); the API begins at /api/v1"))
+          "there is nothing at \(request.method) \(request.uri.path); the API begins at /api/v1"),
+        at: request.uri.path)
     } catch {
-      return JSONResponse.failure(error)
+      return JSONResponse.failure(error, at: request.uri.path)
     }
   }
 }
@@ -88,8 +94,9 @@ extension ErrorTranslation {
     let allowed = methods.map(\.rawValue).joined(separator: ", ")
     let error = PlatformError(
       .invalidArgument, "\(request.uri.path) takes \(allowed), not \(request.method)")
+    let body = ForeignErrors.body(error, at: request.uri.path) ?? JSONResponse.errorBody(error)
     var response = JSONResponse.bytes(
-      JSONResponse.errorBody(error).utf8 + [UInt8(ascii: "\n")], status: .methodNotAllowed)
+      body.utf8 + [UInt8(ascii: "\n")], status: .methodNotAllowed)
     response.headers[.allow] = allowed
     return response
   }
@@ -103,7 +110,11 @@ struct TokenCheck<Context: RequestContext>: RouterMiddleware {
     _ request: Request, context: Context, next: (Request, Context) async throws -> Response
   ) async throws -> Response {
     let path = request.uri.path
-    if path.hasPrefix("/health") || path == "/metrics" { return try await next(request, context) }
+    if path.hasPrefix("/health") || path.hasPrefix("/v2/health") || path == "/ping"
+      || path == "/metrics"
+    {
+      return try await next(request, context)
+    }
     guard equalInConstantTime(request.headers[.authorization] ?? "", "Bearer \(token)") else {
       return JSONResponse.bytes(
         JSONResponse.errorBody(

@@ -1,3 +1,4 @@
+import Catalog
 import Core
 import Hummingbird
 import Jobs
@@ -23,7 +24,9 @@ struct ModelRoutes {
       return JSONResponse.ok(model(name, snapshot))
     }
     router.get("models/:model/versions/:version") { _, context in
-      JSONResponse.ok(version(try services.version(context.name("model"), context.name("version"))))
+      let found = try services.version(context.name("model"), context.name("version"))
+      let registered = try await services.catalog.registeredVersion(found.model, found.version)
+      return JSONResponse.ok(version(found, registered))
     }
     router.post("models/:model/versions/:version/promote") { request, context in
       let body = try await request.json()
@@ -40,6 +43,13 @@ struct ModelRoutes {
         model: found.model, version: found.version, who: body["who"]?.string ?? "api",
         why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(archived))
+    }
+    router.post("models/:model/versions/:version/sign") { request, context in
+      let body = try await request.json()
+      let found = try services.version(context.name("model"), context.name("version"))
+      let signed = try await services.sign(
+        found, who: body["who"]?.string ?? "api", why: body["why"]?.string ?? "")
+      return JSONResponse.ok(version(signed))
     }
     for (verb, explains) in [("predict", false), ("explain", true)] {
       router.post("models/:model/\(verb)") { request, context in
@@ -104,6 +114,17 @@ struct ModelRoutes {
     ])
   }
 
+  /// What a version is to the registry is told where one version is asked for.
+  private func version(_ version: ModelVersion, _ registered: RegisteredVersion) -> JSON {
+    guard case .object(let members) = self.version(version) else { return .null }
+    return .object(
+      members + [
+        .init("description", .string(registered.description ?? "")),
+        .init("aliases", .array(registered.aliases.map { .string($0) })),
+        .init("tags", RegistryJSON.texts(registered.tags)),
+      ])
+  }
+
   func version(_ version: ModelVersion) -> JSON {
     .object([
       "model": .string(version.model), "version": .int(version.version),
@@ -111,6 +132,8 @@ struct ModelRoutes {
       "metrics": .object(
         version.metrics.sorted { $0.key < $1.key }.map { .init($0.key, .double($0.value)) }),
       "features": .array(version.features.map { .string($0.name) }),
+      "signature": RegistryJSON.signature(version),
+      "libraries": RegistryJSON.texts(version.libraries),
       "training_rows": .int(Int64(version.trainingSet.rows)),
       "training_as_of": .string(version.trainingSet.asOf.description),
       "training_hash": .string(version.trainingSet.hash),
@@ -128,6 +151,7 @@ struct ModelRoutes {
       "engine": engine(version),
       "format": .string(version.format), "job_id": .string(version.jobID),
       "created_at": .string(version.createdAt.description),
+      "artifact_signature": .string(services.signature(of: version)),
     ])
   }
 

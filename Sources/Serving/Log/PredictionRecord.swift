@@ -25,6 +25,8 @@ package struct PredictionRecord: Sendable {
   package var difference: Double?
   /// Whether the version itself failed, and not the request or what comes before it.
   package var isVersionFault: Bool
+  /// Whether the caller brought the vector itself, so that no keys stand behind it.
+  package var isGiven = false
 
   package init(
     requestID: String, model: ModelDefinition, entities: [EntityDefinition], version: ServedModel?,
@@ -92,8 +94,10 @@ enum PredictionLogTable {
       ], count: records.count)
   }
 
-  /// `{"customer_id":17}`: the key columns of all entities of the model, as the request named them.
+  /// `{"customer_id":17}`: the key columns of all entities of the model, as the request named them; `null` where it brought the
+  /// vector itself.
   private static func entityKeys(_ record: PredictionRecord) -> String {
+    if record.isGiven { return "null" }
     var json = Array("{".utf8)
     for entity in record.model.entities {
       let columns = record.entities.first { $0.name == entity }?.key ?? [entity]

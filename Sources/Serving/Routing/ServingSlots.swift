@@ -34,13 +34,14 @@ struct ServingSlots: Sendable {
 
   /// What the registry wants now.
   ///
+  /// - Parameter unloaded: models of which nothing is to be loaded.
   /// - Returns: what is to be loaded, and what is to be let go.
   mutating func follow(
-    _ snapshot: Snapshot, _ make: (ModelVersion) -> ServedModel
+    _ snapshot: Snapshot, without unloaded: Set<String>, _ make: (ModelVersion) -> ServedModel
   ) -> (load: [Slot], unload: [ModelKey]) {
     let before = held
     var now: [Slot: ModelVersion] = [:]
-    for model in snapshot.models.keys {
+    for model in snapshot.models.keys where !unloaded.contains(model) {
       for stage in Self.stages {
         if let version = snapshot.version(of: model, in: stage) {
           now[Slot(model: model, stage: stage)] = version
@@ -104,6 +105,22 @@ struct ServingSlots: Sendable {
       extras.removeAll { $0.key == new.key }
       extras.append(new)
       extras.removeFirst(max(0, extras.count - Self.maximumExtras))
+    }
+    rebuild()
+    return before.subtracting(needed).map { $0 }
+  }
+
+  /// Nothing of a model is wanted any more.
+  ///
+  /// - Returns: what is to be let go.
+  mutating func drop(_ model: String) -> [ModelKey] {
+    let before = held
+    extras.removeAll { $0.key.model == model }
+    for stage in Self.stages {
+      let slot = Slot(model: model, stage: stage)
+      served[slot] = nil
+      wanted[slot] = nil
+      failures[slot] = nil
     }
     rebuild()
     return before.subtracting(needed).map { $0 }

@@ -106,7 +106,10 @@ package final class ShadowMirror: Service, Sendable {
     let model = attempt.call.model
     let features = call.shadow.artifact.features
     var hydrated = call.hydrated
-    if features != call.by.artifact.features {
+    if features != call.by.artifact.features, let vectors = attempt.call.vectors {
+      hydrated = try GivenVectors.rows(
+        vectors.gather(attempt.places), for: call.shadow.artifact, at: call.hydrated.time)
+    } else if features != call.by.artifact.features {
       hydrated = try await hydrator.hydrate(
         HydrateRequest(
           vector: features, inputs: model.inputs, entities: model.entities, rows: attempt.rows))

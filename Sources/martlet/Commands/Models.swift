@@ -68,6 +68,8 @@ struct ModelsCommand: AsyncParsableCommand {
     subcommands: [
       List.self, Show.self, Promote.self, Canary.self, Shadow.self, Rollback.self, Rollout.self,
       Archive.self, Latency.self,
+      Stage.self, Alias.self, Tag.self,
+      History.self, Registered.self, Sign.self,
     ], defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
@@ -150,6 +152,30 @@ struct ModelsCommand: AsyncParsableCommand {
     func run() async throws {
       try await move(
         .init(options: options, model: model, version: version, why: why, to: "archive"))
+    }
+  }
+
+  struct Sign: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Sign versions as the registry has them, with the key of the platform.",
+      discussion: "EXAMPLE\n  martlet models sign churn\n  martlet models sign churn 2")
+    @OptionGroup var options: CommonOptions
+    @Argument(help: "The model.") var model: String
+    @Argument(help: "The version; all of the model's without it.") var version: Int?
+    @Option(help: "Kept with the audit.") var why = "by hand"
+
+    func run() async throws {
+      var numbers = version.map { [$0] } ?? []
+      if version == nil {
+        let answer = try await PlatformConnection.with(options) {
+          try await $0.get("/api/v1/models/\(model.urlEscaped)")
+        }
+        numbers = (answer["versions"]?.array ?? []).compactMap { $0["version"]?.int.map(Int.init) }
+      }
+      for number in numbers.sorted() {
+        try await move(
+          .init(options: options, model: model, version: number, why: why, to: "sign"))
+      }
     }
   }
 

@@ -48,7 +48,7 @@ enum ImportTable {
     Row("RedisBackend", folder: "Sources/Backends/Redis", ["Core", "NIO*"]),
     Row("KafkaBackend", folder: "Sources/Backends/Kafka", ["CRdKafka", "Core"]),
     Row("NativeModelsBackend", folder: "Sources/Backends/NativeModels", ["Core"]),
-    Row("Server", rooms.union(transports).union(["Yams"])),
+    Row("Server", rooms.union(transports).union(["CZlib", "Yams"])),
     Row("martlet", transports.union(["ArgumentParser", "Core", "Server", "Wire"])),
     Row("TestKit", ["Core", "Testing"]),
   ]

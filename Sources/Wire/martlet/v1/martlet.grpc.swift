@@ -5976,6 +5976,84 @@ package enum Martlet_V1_Registry: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ListRegistered" metadata.
+        package enum ListRegistered: Sendable {
+            /// Request type for "ListRegistered".
+            package typealias Input = Martlet_V1_ListRegisteredRequest
+            /// Response type for "ListRegistered".
+            package typealias Output = Martlet_V1_ListRegisteredResponse
+            /// Descriptor for "ListRegistered".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "ListRegistered",
+                type: .unary
+            )
+        }
+        /// Namespace for "SetStage" metadata.
+        package enum SetStage: Sendable {
+            /// Request type for "SetStage".
+            package typealias Input = Martlet_V1_SetStageRequest
+            /// Response type for "SetStage".
+            package typealias Output = Martlet_V1_RegisteredVersion
+            /// Descriptor for "SetStage".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "SetStage",
+                type: .unary
+            )
+        }
+        /// Namespace for "SetAlias" metadata.
+        package enum SetAlias: Sendable {
+            /// Request type for "SetAlias".
+            package typealias Input = Martlet_V1_SetAliasRequest
+            /// Response type for "SetAlias".
+            package typealias Output = Martlet_V1_RegisteredVersion
+            /// Descriptor for "SetAlias".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "SetAlias",
+                type: .unary
+            )
+        }
+        /// Namespace for "DeleteAlias" metadata.
+        package enum DeleteAlias: Sendable {
+            /// Request type for "DeleteAlias".
+            package typealias Input = Martlet_V1_DeleteAliasRequest
+            /// Response type for "DeleteAlias".
+            package typealias Output = Martlet_V1_DeleteAliasResponse
+            /// Descriptor for "DeleteAlias".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "DeleteAlias",
+                type: .unary
+            )
+        }
+        /// Namespace for "ChangeTags" metadata.
+        package enum ChangeTags: Sendable {
+            /// Request type for "ChangeTags".
+            package typealias Input = Martlet_V1_ChangeTagsRequest
+            /// Response type for "ChangeTags".
+            package typealias Output = Martlet_V1_ChangeTagsResponse
+            /// Descriptor for "ChangeTags".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "ChangeTags",
+                type: .unary
+            )
+        }
+        /// Namespace for "ListTransitions" metadata.
+        package enum ListTransitions: Sendable {
+            /// Request type for "ListTransitions".
+            package typealias Input = Martlet_V1_ListTransitionsRequest
+            /// Response type for "ListTransitions".
+            package typealias Output = Martlet_V1_ListTransitionsResponse
+            /// Descriptor for "ListTransitions".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "ListTransitions",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "martlet.v1.Registry" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             ListVersions.descriptor,
@@ -5984,7 +6062,13 @@ package enum Martlet_V1_Registry: Sendable {
             StartCanary.descriptor,
             StartShadow.descriptor,
             Rollback.descriptor,
-            GetRollout.descriptor
+            GetRollout.descriptor,
+            ListRegistered.descriptor,
+            SetStage.descriptor,
+            SetAlias.descriptor,
+            DeleteAlias.descriptor,
+            ChangeTags.descriptor,
+            ListTransitions.descriptor
         ]
     }
 }
@@ -6128,6 +6212,110 @@ extension Martlet_V1_Registry {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_RollbackRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Rollout>
+
+        /// Handle the "ListRegistered" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every registered model, also those that no definition serves; one of them where a name is given.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ListRegisteredRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ListRegisteredResponse` messages.
+        func listRegistered(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ListRegisteredRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListRegisteredResponse>
+
+        /// Handle the "SetStage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Moves a version to a stage; what has to make room for it is archived.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_SetStageRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_RegisteredVersion` messages.
+        func setStage(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_SetStageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_RegisteredVersion>
+
+        /// Handle the "SetAlias" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Lets an alias name a version; the alias of deployment promotes it.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_SetAliasRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_RegisteredVersion` messages.
+        func setAlias(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_SetAliasRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_RegisteredVersion>
+
+        /// Handle the "DeleteAlias" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_DeleteAliasRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_DeleteAliasResponse` messages.
+        func deleteAlias(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_DeleteAliasRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_DeleteAliasResponse>
+
+        /// Handle the "ChangeTags" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets and takes away tags of a model or of one version.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ChangeTagsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ChangeTagsResponse` messages.
+        func changeTags(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ChangeTagsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ChangeTagsResponse>
+
+        /// Handle the "ListTransitions" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every change of stages and aliases, oldest first.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ListTransitionsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ListTransitionsResponse` messages.
+        func listTransitions(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ListTransitionsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListTransitionsResponse>
     }
 
     /// Service protocol for the "martlet.v1.Registry" service.
@@ -6255,6 +6443,110 @@ extension Martlet_V1_Registry {
             request: GRPCCore.ServerRequest<Martlet_V1_RollbackRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Rollout>
+
+        /// Handle the "ListRegistered" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every registered model, also those that no definition serves; one of them where a name is given.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListRegisteredRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ListRegisteredResponse` message.
+        func listRegistered(
+            request: GRPCCore.ServerRequest<Martlet_V1_ListRegisteredRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListRegisteredResponse>
+
+        /// Handle the "SetStage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Moves a version to a stage; what has to make room for it is archived.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_RegisteredVersion` message.
+        func setStage(
+            request: GRPCCore.ServerRequest<Martlet_V1_SetStageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_RegisteredVersion>
+
+        /// Handle the "SetAlias" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Lets an alias name a version; the alias of deployment promotes it.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_SetAliasRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_RegisteredVersion` message.
+        func setAlias(
+            request: GRPCCore.ServerRequest<Martlet_V1_SetAliasRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_RegisteredVersion>
+
+        /// Handle the "DeleteAlias" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_DeleteAliasRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_DeleteAliasResponse` message.
+        func deleteAlias(
+            request: GRPCCore.ServerRequest<Martlet_V1_DeleteAliasRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_DeleteAliasResponse>
+
+        /// Handle the "ChangeTags" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets and takes away tags of a model or of one version.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ChangeTagsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ChangeTagsResponse` message.
+        func changeTags(
+            request: GRPCCore.ServerRequest<Martlet_V1_ChangeTagsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ChangeTagsResponse>
+
+        /// Handle the "ListTransitions" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every change of stages and aliases, oldest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListTransitionsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ListTransitionsResponse` message.
+        func listTransitions(
+            request: GRPCCore.ServerRequest<Martlet_V1_ListTransitionsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListTransitionsResponse>
     }
 
     /// Simple service protocol for the "martlet.v1.Registry" service.
@@ -6380,6 +6672,110 @@ extension Martlet_V1_Registry {
             request: Martlet_V1_RollbackRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_Rollout
+
+        /// Handle the "ListRegistered" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every registered model, also those that no definition serves; one of them where a name is given.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ListRegisteredRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ListRegisteredResponse` to respond with.
+        func listRegistered(
+            request: Martlet_V1_ListRegisteredRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ListRegisteredResponse
+
+        /// Handle the "SetStage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Moves a version to a stage; what has to make room for it is archived.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_SetStageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_RegisteredVersion` to respond with.
+        func setStage(
+            request: Martlet_V1_SetStageRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_RegisteredVersion
+
+        /// Handle the "SetAlias" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Lets an alias name a version; the alias of deployment promotes it.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_SetAliasRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_RegisteredVersion` to respond with.
+        func setAlias(
+            request: Martlet_V1_SetAliasRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_RegisteredVersion
+
+        /// Handle the "DeleteAlias" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_DeleteAliasRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_DeleteAliasResponse` to respond with.
+        func deleteAlias(
+            request: Martlet_V1_DeleteAliasRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_DeleteAliasResponse
+
+        /// Handle the "ChangeTags" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets and takes away tags of a model or of one version.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ChangeTagsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ChangeTagsResponse` to respond with.
+        func changeTags(
+            request: Martlet_V1_ChangeTagsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ChangeTagsResponse
+
+        /// Handle the "ListTransitions" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every change of stages and aliases, oldest first.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ListTransitionsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ListTransitionsResponse` to respond with.
+        func listTransitions(
+            request: Martlet_V1_ListTransitionsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ListTransitionsResponse
     }
 }
 
@@ -6464,6 +6860,72 @@ extension Martlet_V1_Registry.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.ListRegistered.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListRegisteredRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListRegisteredResponse>(),
+            handler: { request, context in
+                try await self.listRegistered(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.SetStage.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_SetStageRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_RegisteredVersion>(),
+            handler: { request, context in
+                try await self.setStage(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.SetAlias.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_SetAliasRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_RegisteredVersion>(),
+            handler: { request, context in
+                try await self.setAlias(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.DeleteAlias.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_DeleteAliasRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_DeleteAliasResponse>(),
+            handler: { request, context in
+                try await self.deleteAlias(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.ChangeTags.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ChangeTagsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ChangeTagsResponse>(),
+            handler: { request, context in
+                try await self.changeTags(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.ListTransitions.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListTransitionsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListTransitionsResponse>(),
+            handler: { request, context in
+                try await self.listTransitions(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -6541,6 +7003,72 @@ extension Martlet_V1_Registry.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Rollout> {
         let response = try await self.getRollout(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func listRegistered(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ListRegisteredRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListRegisteredResponse> {
+        let response = try await self.listRegistered(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func setStage(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_SetStageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_RegisteredVersion> {
+        let response = try await self.setStage(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func setAlias(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_SetAliasRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_RegisteredVersion> {
+        let response = try await self.setAlias(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func deleteAlias(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_DeleteAliasRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_DeleteAliasResponse> {
+        let response = try await self.deleteAlias(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func changeTags(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ChangeTagsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ChangeTagsResponse> {
+        let response = try await self.changeTags(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func listTransitions(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ListTransitionsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ListTransitionsResponse> {
+        let response = try await self.listTransitions(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -6635,6 +7163,84 @@ extension Martlet_V1_Registry.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Rollout> {
         return GRPCCore.ServerResponse<Martlet_V1_Rollout>(
             message: try await self.getRollout(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func listRegistered(
+        request: GRPCCore.ServerRequest<Martlet_V1_ListRegisteredRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListRegisteredResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ListRegisteredResponse>(
+            message: try await self.listRegistered(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func setStage(
+        request: GRPCCore.ServerRequest<Martlet_V1_SetStageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_RegisteredVersion> {
+        return GRPCCore.ServerResponse<Martlet_V1_RegisteredVersion>(
+            message: try await self.setStage(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func setAlias(
+        request: GRPCCore.ServerRequest<Martlet_V1_SetAliasRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_RegisteredVersion> {
+        return GRPCCore.ServerResponse<Martlet_V1_RegisteredVersion>(
+            message: try await self.setAlias(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func deleteAlias(
+        request: GRPCCore.ServerRequest<Martlet_V1_DeleteAliasRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_DeleteAliasResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_DeleteAliasResponse>(
+            message: try await self.deleteAlias(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func changeTags(
+        request: GRPCCore.ServerRequest<Martlet_V1_ChangeTagsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ChangeTagsResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ChangeTagsResponse>(
+            message: try await self.changeTags(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func listTransitions(
+        request: GRPCCore.ServerRequest<Martlet_V1_ListTransitionsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ListTransitionsResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ListTransitionsResponse>(
+            message: try await self.listTransitions(
                 request: request.message,
                 context: context
             ),
@@ -6803,6 +7409,140 @@ extension Martlet_V1_Registry {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Rollout>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Rollout>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListRegistered" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every registered model, also those that no definition serves; one of them where a name is given.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListRegisteredRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListRegisteredRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListRegisteredResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listRegistered<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListRegisteredRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListRegisteredRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListRegisteredResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListRegisteredResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "SetStage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Moves a version to a stage; what has to make room for it is archived.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_SetStageRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_RegisteredVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func setStage<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_SetStageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_SetStageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_RegisteredVersion>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "SetAlias" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Lets an alias name a version; the alias of deployment promotes it.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_SetAliasRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_SetAliasRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_RegisteredVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func setAlias<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_SetAliasRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_SetAliasRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_RegisteredVersion>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "DeleteAlias" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_DeleteAliasRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_DeleteAliasRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_DeleteAliasResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func deleteAlias<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_DeleteAliasRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_DeleteAliasRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_DeleteAliasResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DeleteAliasResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ChangeTags" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets and takes away tags of a model or of one version.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ChangeTagsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ChangeTagsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ChangeTagsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func changeTags<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ChangeTagsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ChangeTagsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ChangeTagsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ChangeTagsResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListTransitions" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every change of stages and aliases, oldest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListTransitionsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListTransitionsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListTransitionsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listTransitions<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListTransitionsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListTransitionsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListTransitionsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListTransitionsResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -7051,6 +7791,206 @@ extension Martlet_V1_Registry {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "ListRegistered" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every registered model, also those that no definition serves; one of them where a name is given.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListRegisteredRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListRegisteredRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListRegisteredResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func listRegistered<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListRegisteredRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListRegisteredRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListRegisteredResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListRegisteredResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.ListRegistered.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "SetStage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Moves a version to a stage; what has to make room for it is archived.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_SetStageRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_RegisteredVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func setStage<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_SetStageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_SetStageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_RegisteredVersion>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.SetStage.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "SetAlias" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Lets an alias name a version; the alias of deployment promotes it.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_SetAliasRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_SetAliasRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_RegisteredVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func setAlias<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_SetAliasRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_SetAliasRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_RegisteredVersion>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.SetAlias.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "DeleteAlias" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_DeleteAliasRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_DeleteAliasRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_DeleteAliasResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func deleteAlias<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_DeleteAliasRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_DeleteAliasRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_DeleteAliasResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DeleteAliasResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.DeleteAlias.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ChangeTags" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Sets and takes away tags of a model or of one version.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ChangeTagsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ChangeTagsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ChangeTagsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func changeTags<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ChangeTagsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ChangeTagsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ChangeTagsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ChangeTagsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.ChangeTags.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ListTransitions" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Every change of stages and aliases, oldest first.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ListTransitionsRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ListTransitionsRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ListTransitionsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func listTransitions<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ListTransitionsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ListTransitionsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ListTransitionsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListTransitionsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.ListTransitions.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -7247,6 +8187,176 @@ extension Martlet_V1_Registry.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_RollbackRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_Rollout>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListRegistered" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Every registered model, also those that no definition serves; one of them where a name is given.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ListRegisteredRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listRegistered<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ListRegisteredRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListRegisteredResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.listRegistered(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListRegisteredRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListRegisteredResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SetStage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Moves a version to a stage; what has to make room for it is archived.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_SetStageRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func setStage<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_SetStageRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.setStage(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_SetStageRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_RegisteredVersion>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SetAlias" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Lets an alias name a version; the alias of deployment promotes it.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_SetAliasRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func setAlias<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_SetAliasRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.setAlias(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_SetAliasRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_RegisteredVersion>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DeleteAlias" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_DeleteAliasRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func deleteAlias<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_DeleteAliasRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DeleteAliasResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.deleteAlias(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_DeleteAliasRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_DeleteAliasResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ChangeTags" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Sets and takes away tags of a model or of one version.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ChangeTagsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func changeTags<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ChangeTagsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ChangeTagsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.changeTags(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ChangeTagsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ChangeTagsResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListTransitions" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Every change of stages and aliases, oldest first.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ListTransitionsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listTransitions<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ListTransitionsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListTransitionsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.listTransitions(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListTransitionsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListTransitionsResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -7473,6 +8583,200 @@ extension Martlet_V1_Registry.ClientProtocol {
             metadata: metadata
         )
         return try await self.getRollout(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListRegistered" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Every registered model, also those that no definition serves; one of them where a name is given.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listRegistered<Result>(
+        _ message: Martlet_V1_ListRegisteredRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListRegisteredResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ListRegisteredRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listRegistered(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SetStage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Moves a version to a stage; what has to make room for it is archived.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func setStage<Result>(
+        _ message: Martlet_V1_SetStageRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_SetStageRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.setStage(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SetAlias" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Lets an alias name a version; the alias of deployment promotes it.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func setAlias<Result>(
+        _ message: Martlet_V1_SetAliasRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_RegisteredVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_SetAliasRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.setAlias(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DeleteAlias" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func deleteAlias<Result>(
+        _ message: Martlet_V1_DeleteAliasRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_DeleteAliasResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_DeleteAliasRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.deleteAlias(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ChangeTags" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Sets and takes away tags of a model or of one version.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func changeTags<Result>(
+        _ message: Martlet_V1_ChangeTagsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ChangeTagsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ChangeTagsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.changeTags(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListTransitions" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Every change of stages and aliases, oldest first.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listTransitions<Result>(
+        _ message: Martlet_V1_ListTransitionsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ListTransitionsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ListTransitionsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listTransitions(
             request: request,
             options: options,
             onResponse: handleResponse

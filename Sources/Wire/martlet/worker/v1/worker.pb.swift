@@ -226,6 +226,9 @@ package nonisolated struct Martlet_Worker_V1_Hello: Sendable {
   /// Resident set size at hello.
   package var memoryBytes: UInt64 = 0
 
+  /// What a worker on another machine calls itself, for logs and status pages; worker_id is empty there.
+  package var name: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -334,6 +337,14 @@ package nonisolated struct Martlet_Worker_V1_LoadModel: Sendable {
 
   /// The model's input columns, in the order of training.
   package var features: [String] = []
+
+  /// How far the versions of libraries and of Python may differ from those of training: "exact" not at
+  /// all, "minor" in what comes after the second number, "off" or empty as they like (which is logged).
+  /// Where they differ by more, the artifact is not opened and the task is a fault of kind LIBRARY_MISSING.
+  package var libraryVersions: String = String()
+
+  /// The artifact itself, for a worker on another machine; then artifact_path is empty.
+  package var artifact: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1125,7 +1136,7 @@ nonisolated extension Martlet_Worker_V1_Frame: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Martlet_Worker_V1_Hello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Hello"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{3}worker_id\0\u{1}incarnation\0\u{1}token\0\u{1}pid\0\u{3}python_version\0\u{1}libraries\0\u{1}kinds\0\u{3}memory_bytes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{3}worker_id\0\u{1}incarnation\0\u{1}token\0\u{1}pid\0\u{3}python_version\0\u{1}libraries\0\u{1}kinds\0\u{3}memory_bytes\0\u{1}name\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1142,6 +1153,7 @@ nonisolated extension Martlet_Worker_V1_Hello: SwiftProtobuf.Message, SwiftProto
       case 7: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.libraries) }()
       case 8: try { try decoder.decodeRepeatedEnumField(value: &self.kinds) }()
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.memoryBytes) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.name) }()
       default: break
       }
     }
@@ -1175,6 +1187,9 @@ nonisolated extension Martlet_Worker_V1_Hello: SwiftProtobuf.Message, SwiftProto
     if self.memoryBytes != 0 {
       try visitor.visitSingularUInt64Field(value: self.memoryBytes, fieldNumber: 9)
     }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1188,6 +1203,7 @@ nonisolated extension Martlet_Worker_V1_Hello: SwiftProtobuf.Message, SwiftProto
     if lhs.libraries != rhs.libraries {return false}
     if lhs.kinds != rhs.kinds {return false}
     if lhs.memoryBytes != rhs.memoryBytes {return false}
+    if lhs.name != rhs.name {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1358,7 +1374,7 @@ nonisolated extension Martlet_Worker_V1_Task: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Martlet_Worker_V1_LoadModel: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LoadModel"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0\u{1}version\0\u{3}artifact_path\0\u{1}sha256\0\u{1}format\0\u{1}features\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}model\0\u{1}version\0\u{3}artifact_path\0\u{1}sha256\0\u{1}format\0\u{1}features\0\u{3}library_versions\0\u{1}artifact\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1372,6 +1388,8 @@ nonisolated extension Martlet_Worker_V1_LoadModel: SwiftProtobuf.Message, SwiftP
       case 4: try { try decoder.decodeSingularStringField(value: &self.sha256) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.format) }()
       case 6: try { try decoder.decodeRepeatedStringField(value: &self.features) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.libraryVersions) }()
+      case 8: try { try decoder.decodeSingularBytesField(value: &self.artifact) }()
       default: break
       }
     }
@@ -1396,6 +1414,12 @@ nonisolated extension Martlet_Worker_V1_LoadModel: SwiftProtobuf.Message, SwiftP
     if !self.features.isEmpty {
       try visitor.visitRepeatedStringField(value: self.features, fieldNumber: 6)
     }
+    if !self.libraryVersions.isEmpty {
+      try visitor.visitSingularStringField(value: self.libraryVersions, fieldNumber: 7)
+    }
+    if !self.artifact.isEmpty {
+      try visitor.visitSingularBytesField(value: self.artifact, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1406,6 +1430,8 @@ nonisolated extension Martlet_Worker_V1_LoadModel: SwiftProtobuf.Message, SwiftP
     if lhs.sha256 != rhs.sha256 {return false}
     if lhs.format != rhs.format {return false}
     if lhs.features != rhs.features {return false}
+    if lhs.libraryVersions != rhs.libraryVersions {return false}
+    if lhs.artifact != rhs.artifact {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

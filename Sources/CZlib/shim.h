@@ -1,0 +1,2 @@
+// zlib's header, wherever the system keeps it.
+#include <zlib.h>
