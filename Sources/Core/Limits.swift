@@ -18,6 +18,14 @@ package enum Limits {
   package static let replayRecords = 1_000
   /// Rows of `model_logs` that wait for the warehouse before the oldest are shed.
   package static let predictionLogRows = 100_000
+  /// Rows that wait to be mirrored to versions that are only watched, before further ones are dropped.
+  package static let shadowRows = 10_000
+  /// Ways of versions of one model whose latencies are kept.
+  package static let latencySeries = 64
+  /// Slow calls of one model that are kept.
+  package static let slowCalls = 20
+  /// Labels of one call.
+  package static let labelRows = 100_000
   /// Predictions that may wait for one model's workers.
   package static let predictionQueue = 1_024
   /// Tensors that one inference request may bring, or ask for.

@@ -15,10 +15,13 @@ package struct Snapshot: Sendable {
   package var layouts: [String: ViewLayout]
   /// By model name, newest version first.
   package var models: [String: [ModelVersion]]
+  /// The canaries that run, by model name.
+  package var canaries: [String: CanaryState] = [:]
 
   package init(
     version: Int64, definitionsVersion: Int64, definitionsDigest: String, projectDirectory: String,
-    project: ProjectDefinition, models: [String: [ModelVersion]]
+    project: ProjectDefinition, models: [String: [ModelVersion]],
+    canaries: [String: CanaryState] = [:]
   ) {
     self.version = version
     self.definitionsVersion = definitionsVersion
@@ -26,6 +29,7 @@ package struct Snapshot: Sendable {
     self.projectDirectory = projectDirectory
     self.project = project
     self.models = models
+    self.canaries = canaries
     layouts = [:]
     for view in project.views {
       guard let entity = project.entity(view.entity), let source = project.source(view.source)
@@ -71,5 +75,10 @@ package struct Snapshot: Sendable {
 
   package func production(of model: String) -> ModelVersion? {
     models[model]?.first { $0.stage == .production }
+  }
+
+  /// The newest version that is in a stage; a stage other than registered and archived holds few.
+  package func version(of model: String, in stage: ModelStage) -> ModelVersion? {
+    models[model]?.first { $0.stage == stage }
   }
 }

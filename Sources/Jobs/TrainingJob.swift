@@ -44,7 +44,7 @@ package struct TrainingSteps: Sendable {
   }
 }
 
-/// Training of one model: build the set → train → evaluate → baseline → store → publish → perhaps promote.
+/// Training of one model: build the set → train → evaluate → baseline → store → publish → perhaps canary or promote.
 package struct TrainingJob: Sendable {
   private let steps: TrainingSteps
   private let compute: any ComputeBackend
@@ -80,7 +80,7 @@ package struct TrainingJob: Sendable {
     if let published = try await registry.versions(of: job.model).first(where: {
       $0.jobID == job.id
     }) {
-      return try await promoteIfAsked(published, job, evaluation: nil, train: train)
+      return try await putForward(published, job, model, evaluation: nil)
     }
     try await progress("building the training set")
     let data = try await steps.buildSet(model, job.parameters.asOf ?? clock.now, snapshot)
@@ -98,7 +98,7 @@ package struct TrainingJob: Sendable {
     if let native = version.native {
       report.say(TaskLine(level: "info", logger: "martlet", message: native.summary))
     }
-    return try await promoteIfAsked(version, job, evaluation: data, train: train)
+    return try await putForward(version, job, model, evaluation: data)
   }
 
   private func definition(
@@ -171,14 +171,18 @@ package struct TrainingJob: Sendable {
     return form
   }
 
-  /// Promotes when the job asks for it and the version is no worse than production on the same slice of time.
-  private func promoteIfAsked(
-    _ version: ModelVersion, _ job: JobRun, evaluation data: TrainingData?,
-    train: TrainingDefinition
+  /// Makes the version the canary where the model has a rollout rule and something is in production; otherwise promotes it
+  /// when the job asks for it. Either way only one that is no worse than production on the same slice of time.
+  private func putForward(
+    _ version: ModelVersion, _ job: JobRun, _ model: ModelDefinition,
+    evaluation data: TrainingData?
   ) async throws -> ModelVersion {
-    guard job.parameters.promote, version.stage == .registered else { return version }
+    let hasProduction = try await registry.versions(of: job.model)
+      .contains { $0.stage == .production }
+    let isCanary = model.rollout != nil && hasProduction
+    guard isCanary || job.parameters.promote, version.stage == .registered else { return version }
     var why = job.reason
-    if let data {
+    if let data, let train = model.train {
       let rows = Array(data.record.evaluationFrom..<data.record.rows)
       let labels = rows.map { data.label[$0] }
       if let new = version.metrics[train.metric.rawValue],
@@ -188,6 +192,10 @@ package struct TrainingJob: Sendable {
         guard Evaluation.isAtLeast(new, asGoodAs: old, by: train.metric) else { return version }
         why += "; \(train.metric.rawValue) \(new) against \(old) of production"
       }
+    }
+    if isCanary {
+      return try await registry.startCanary(
+        model: version.model, version: version.version, share: nil, who: "orchestrator", why: why)
     }
     return try await registry.promote(
       model: version.model, version: version.version, who: "orchestrator", why: why)

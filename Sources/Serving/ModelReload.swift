@@ -12,20 +12,12 @@ import Workers
 /// is let go only after the table names the new one, and its last calls are answered; a version
 /// that fails to load is tried again, later and later.
 package final class ModelReload: Service, Sendable {
-  /// Versions besides production that callers named and that stay loaded.
-  private static let maximumExtras = 4
   private static let firstPause = Span.seconds(1)
   private static let longestPause = Span.minutes(1)
 
   private struct Table {
-    var production: [String: ServedModel] = [:]
-    /// Newest use last.
-    var extras: [ServedModel] = []
-    /// What the registry wants to serve, by model.
-    var wanted: [String: Int64] = [:]
+    var slots = ServingSlots()
     var metrics: [String: ModelMetrics] = [:]
-    /// Why the version in production does not serve yet, by model.
-    var failures: [String: String] = [:]
     /// Models that a caller took out of service in this process, whatever the registry wants.
     var unloaded: Set<String> = []
   }
@@ -38,6 +30,9 @@ package final class ModelReload: Service, Sendable {
   private let clock: WorkerClock
   private let log: Logger
   private let table = Mutex(Table())
+  /// Slots besides production whose version an engine lost: nobody asks for them by name, so they are loaded again.
+  private let again = AsyncStream.makeStream(
+    of: ServingSlots.Slot.self, bufferingPolicy: .bufferingNewest(64))
 
   package init(
     snapshot: Published<Snapshot>, blobs: any BlobStore, workers: any ModelHost,
@@ -54,11 +49,18 @@ package final class ModelReload: Service, Sendable {
     self.log = log
   }
 
-  /// What answers now, by model.
-  package var current: [String: ServedModel] { table.withLock { $0.production } }
+  /// What is in production and answers now, by model.
+  package var current: [String: ServedModel] { table.withLock { $0.slots.production } }
 
-  /// Why the version in production could not be loaded at the last try; nil where it could or is still on its way.
-  package func failure(of model: String) -> String? { table.withLock { $0.failures[model] } }
+  /// The way of every row of a model; nil for one that nothing is wanted of.
+  package func routes(of model: String) -> RouteTable? {
+    table.withLock { $0.slots.routes[model] }
+  }
+
+  /// Why the version in a stage could not be loaded at the last try; nil where it could or is still on its way.
+  package func failure(of model: String, in stage: ModelStage = .production) -> String? {
+    table.withLock { $0.slots.failures[ServingSlots.Slot(model: model, stage: stage)] }
+  }
 
   /// True once every version that is in production is loaded.
   package var isReady: Bool {
@@ -74,10 +76,8 @@ package final class ModelReload: Service, Sendable {
   /// Whether a version, or the one in production, answers without being loaded first.
   package func isLoaded(_ number: Int64?, of model: String) -> Bool {
     table.withLock { table in
-      if let production = table.production[model], number == nil || production.version == number {
-        return true
-      }
-      return table.extras.contains { $0.key.model == model && $0.version == number }
+      if let number { return table.slots.named(number, of: model) != nil }
+      return table.slots.routes[model]?.production != nil
     }
   }
 
@@ -87,22 +87,18 @@ package final class ModelReload: Service, Sendable {
 
   /// Lets go of every version of the model, and refuses its predictions until `load`; its last calls are answered.
   package func unload(_ model: String) {
-    let gone = table.withLock { table in
+    let unload = table.withLock { table in
       table.unloaded.insert(model)
-      table.wanted[model] = nil
-      var gone = table.extras.filter { $0.key.model == model }
-      table.extras.removeAll { $0.key.model == model }
-      if let production = table.production.removeValue(forKey: model) { gone.append(production) }
-      return gone
+      return table.slots.drop(model)
     }
-    for served in gone { host.unload(served.key) }
+    for key in unload { host.unload(key) }
   }
 
   /// Takes the model back into service; returns once its production version is loaded.
   package func load(_ model: String, in snapshot: Snapshot, timeout: Span) async throws {
-    table.withLock { table in
-      table.unloaded.remove(model)
-      table.wanted[model] = snapshot.production(of: model)?.version
+    table.withLock { table in _ = table.unloaded.remove(model) }
+    for slot in newlyWanted(in: snapshot) where slot.stage != .production {
+      again.continuation.yield(slot)
     }
     _ = try await version(nil, of: model, in: snapshot, timeout: timeout)
   }
@@ -119,9 +115,14 @@ package final class ModelReload: Service, Sendable {
   package func run() async throws {
     await cancelWhenGracefulShutdown {
       await withDiscardingTaskGroup { group in
+        group.addTask {
+          await withDiscardingTaskGroup { lost in
+            for await slot in self.again.stream { lost.addTask { await self.reload(slot) } }
+          }
+        }
         for await snapshot in self.snapshot.changes() {
-          for version in self.newlyWanted(in: snapshot) {
-            group.addTask { await self.reload(version) }
+          for slot in self.newlyWanted(in: snapshot) {
+            group.addTask { await self.reload(slot) }
           }
         }
         group.cancelAll()
@@ -129,33 +130,33 @@ package final class ModelReload: Service, Sendable {
     }
   }
 
-  /// Notes what production is now; versions that went out of production without a successor are let
-  /// go.
-  private func newlyWanted(in snapshot: Snapshot) -> [ModelVersion] {
-    let all = snapshot.models.keys.compactMap { snapshot.production(of: $0) }
-    let (new, gone) = table.withLock { table in
-      let production = all.filter { !table.unloaded.contains($0.model) }
-      let new = production.filter { table.wanted[$0.model] != $0.version }
-      table.wanted = Dictionary(production.map { ($0.model, $0.version) }) { first, _ in first }
-      for version in new { table.failures[version.model] = nil }
-      let gone = table.production.values.filter { table.wanted[$0.key.model] == nil }
-      for served in gone { table.production[served.key.model] = nil }
-      return (new, gone)
+  /// Notes what each stage holds now; versions that went out of all of them without a successor are let go.
+  private func newlyWanted(in snapshot: Snapshot) -> [ServingSlots.Slot] {
+    let (load, unload) = table.withLock { table in
+      var metrics = table.metrics
+      let change = table.slots.follow(snapshot, without: table.unloaded) { version in
+        let known = metrics[version.model] ?? ModelMetrics(model: version.model)
+        metrics[version.model] = known
+        return ServedModel(version, metrics: known)
+      }
+      table.metrics = metrics
+      return change
     }
-    for served in gone { host.unload(served.key) }
-    return new
+    for key in unload { host.unload(key) }
+    return load
   }
 
-  private func isWanted(_ version: ModelVersion) -> Bool {
-    table.withLock { $0.wanted[version.model] == version.version }
+  private func wanted(_ slot: ServingSlots.Slot) -> ModelVersion? {
+    table.withLock { $0.slots.wanted[slot] }
   }
 
-  private func reload(_ version: ModelVersion) async {
+  private func reload(_ slot: ServingSlots.Slot) async {
+    guard let version = wanted(slot) else { return }
     var pause = Self.firstPause
-    while isWanted(version), !Task.isCancelled {
+    while wanted(slot)?.version == version.version, !Task.isCancelled {
       do {
         try await load(version)
-        return swapIn(version)
+        return swapIn(version, slot)
       } catch {
         if Task.isCancelled { return }
         Counter(
@@ -166,7 +167,7 @@ package final class ModelReload: Service, Sendable {
           "cannot load a version; what served before goes on serving: \(error)",
           metadata: ["model": "\(version.model)", "version": "\(version.version)"])
         let message = "\(error)"
-        table.withLock { $0.failures[version.model] = message }
+        table.withLock { $0.slots.failed(slot, version: version.version, message) }
         try? await clock.sleep(pause)
         pause = min(Self.longestPause, Span(microseconds: pause.microseconds * 2))
       }
@@ -187,22 +188,18 @@ package final class ModelReload: Service, Sendable {
   }
 
   /// Puts a loaded version in front; the one before it finishes what it has and goes.
-  private func swapIn(_ version: ModelVersion) {
+  private func swapIn(_ version: ModelVersion, _ slot: ServingSlots.Slot) {
     let new = served(version)
-    let (isIn, old) = table.withLock { table -> (Bool, ModelKey?) in
-      table.extras.removeAll { $0.key == new.key }
-      guard table.wanted[version.model] == version.version else { return (false, new.key) }
-      table.failures[version.model] = nil
-      let old = table.production[version.model]?.key
-      table.production[version.model] = new
-      return (true, old == new.key ? nil : old)
-    }
+    let (isIn, unload) = table.withLock { $0.slots.loaded(slot, new) }
     if isIn {
       log.info(
         "a version serves",
-        metadata: ["model": "\(version.model)", "version": "\(version.version)"])
+        metadata: [
+          "model": "\(version.model)", "version": "\(version.version)",
+          "stage": "\(slot.stage.rawValue)",
+        ])
     }
-    if let old { host.unload(old) }
+    for key in unload { host.unload(key) }
   }
 
   private func served(_ version: ModelVersion) -> ServedModel {
@@ -210,7 +207,7 @@ package final class ModelReload: Service, Sendable {
   }
 
   /// The metrics of a model that there is.
-  func metrics(of model: String) -> ModelMetrics {
+  package func metrics(of model: String) -> ModelMetrics {
     table.withLock { table in
       let metrics = table.metrics[model] ?? ModelMetrics(model: model)
       table.metrics[model] = metrics
@@ -229,9 +226,8 @@ package final class ModelReload: Service, Sendable {
   ) async throws -> ServedModel {
     try checkInService(model)
     let known = table.withLock { table -> ServedModel? in
-      guard let number else { return table.production[model] }
-      if let served = table.production[model], served.version == number { return served }
-      return table.extras.first { $0.version == number && $0.key.model == model }
+      if let number { return table.slots.named(number, of: model) }
+      return table.slots.routes[model]?.production
     }
     if let known { return known }
     let version = try Self.find(number, of: model, in: snapshot)
@@ -262,29 +258,16 @@ package final class ModelReload: Service, Sendable {
 
   private func keep(_ version: ModelVersion, isProduction: Bool) -> ServedModel {
     let served = served(version)
-    let evicted = table.withLock { table -> [ServedModel] in
-      let isWanted = (table.wanted[version.model] ?? version.version) == version.version
-      if isProduction, isWanted, table.production[version.model] == nil {
-        table.production[version.model] = served
-        return []
-      }
-      if table.production[version.model]?.key == served.key { return [] }
-      table.extras.removeAll { $0.key == served.key }
-      table.extras.append(served)
-      let surplus = table.extras.prefix(max(0, table.extras.count - Self.maximumExtras))
-      table.extras.removeFirst(surplus.count)
-      return Array(surplus)
+    for key in table.withLock({ $0.slots.keep(served, isProduction: isProduction) }) {
+      host.unload(key)
     }
-    for old in evicted { host.unload(old.key) }
     return served
   }
 
   /// Drops a version from the table that the engine turned out not to hold.
   func forget(_ key: ModelKey) {
-    table.withLock { table in
-      table.extras.removeAll { $0.key == key }
-      if table.production[key.model]?.key == key { table.production[key.model] = nil }
-    }
+    let lost = table.withLock { $0.slots.forget(key) }
+    for slot in lost { again.continuation.yield(slot) }
   }
 
   private func within(

@@ -1,9 +1,8 @@
 import Core
 import Features
-import Synchronization
 import Workers
 
-/// Answers predictions: snapshot → version → hydrate → missing policy → engine → record → reply.
+/// Answers predictions: snapshot → route → hydrate → missing policy → engine → record → reply.
 ///
 /// Guarantees: value and version of an answer belong together, whatever is reloaded meanwhile;
 /// nothing waits for the log; every prediction of a model that there is is logged, failed ones with
@@ -23,12 +22,13 @@ package final class Predictor: Sendable {
   private let timeout: Span
   private let stopwatch: WorkerClock
   private let requestIDs: RequestIDs
+  private let mirror: ShadowMirror?
 
   package init(
     served: ModelReload, hydrator: any FeatureHydrating, engine: any ScoringEngine,
     log: PredictionLog, definitions: Published<Snapshot>, clock: any WallClock,
     timeout: Span = .seconds(30), stopwatch: WorkerClock = .system,
-    requestIDs: RequestIDs = RequestIDs()
+    requestIDs: RequestIDs = RequestIDs(), mirror: ShadowMirror? = nil
   ) {
     self.served = served
     self.hydrator = hydrator
@@ -39,6 +39,7 @@ package final class Predictor: Sendable {
     self.timeout = timeout
     self.stopwatch = stopwatch
     self.requestIDs = requestIDs
+    self.mirror = mirror
   }
 
   package func predict(_ request: PredictRequest) async throws -> PredictAnswer {
@@ -46,35 +47,114 @@ package final class Predictor: Sendable {
     let snapshot = definitions.current
     let model = try Self.model(request.model, in: snapshot)
     let allowed = min(request.timeout ?? timeout, timeout)
-    let deadline = Span(microseconds: start.microseconds + allowed.microseconds)
-    var attempt = PredictAttempt(
-      requestID: request.requestID ?? requestIDs.next(), model: model,
-      entities: snapshot.project.entities,
-      rows: request.vectors.map { .init(repeating: [:], count: $0.count) } ?? request.rows,
+    let call = PredictCall(
+      requestID: request.requestID ?? requestIDs.next(), model: model, snapshot: snapshot,
+      routes: served.routes(of: request.model), number: request.version, rows: request.vectors.map { .init(repeating: [:], count: $0.count) } ?? request.rows,
       vectors: request.vectors,
-      route: request.version == nil ? "production" : "version", start: start)
+      wantsExplanation: request.wantsExplanation,
+      start: start, allowed: allowed)
+    let parts = try parts(of: call, isSplit: !request.wantsOneVersion)
+    if parts.count == 1 { return call.answer([try await answer(parts[0])]) }
+    return call.answer(
+      try await withThrowingTaskGroup(of: AnsweredPart.self) { group in
+        for part in parts { group.addTask { try await self.answer(part) } }
+        return try await group.reduce(into: []) { $0.append($1) }
+      })
+  }
+
+  /// The rows by the version that is to answer them: each goes by its own key, unless the caller wants one version.
+  private func parts(of call: PredictCall, isSplit: Bool) throws -> [PredictAttempt] {
     do {
-      try Self.check(attempt.rows, hydrates: request.vectors == nil, for: model)
-      return try await predict(&attempt, by: request.version, in: snapshot, until: deadline)
+      try Self.check(call.rows, hydrates: call.vectors == nil, for: call.model)
     } catch {
-      let told = isLate(error, deadline, allowed) ? late(error, model.name, allowed) : error
+      var attempt = PredictAttempt(call)
+      fail(&attempt, error)
+      throw error
+    }
+    guard call.number == nil, let routes = call.routes, routes.canary != nil
+    else { return [PredictAttempt(call)] }
+    let key = RoutingKey(call.model, entities: call.snapshot.project.entities)
+    func choice(_ row: RequestRow) -> RouteTable.Choice {
+      routes.choose(at: key.position(of: row, requestID: call.requestID))
+    }
+    let first = choice(call.rows[0])
+    if call.rows.count == 1 || !isSplit { return [PredictAttempt(call, first)] }
+    var split: [(choice: RouteTable.Choice, places: [Int])] = [(first, [0])]
+    for (place, row) in call.rows.enumerated().dropFirst() {
+      let choice = choice(row)
+      if let part = split.firstIndex(where: { $0.choice == choice }) {
+        split[part].places.append(place)
+      } else {
+        split.append((choice, [place]))
+      }
+    }
+    if split.count == 1 { return [PredictAttempt(call, first)] }
+    return split.map { PredictAttempt(call, $0.choice, places: $0.places) }
+  }
+
+  private func answer(_ part: PredictAttempt) async throws -> AnsweredPart {
+    var attempt = part
+    let deadline = part.call.deadline
+    do {
+      if part.choice?.target == .canary,
+        let answered = try await predictByCanary(&attempt, until: deadline)
+      {
+        return answered
+      }
+      return try await predict(&attempt, by: part.call.number, until: deadline)
+    } catch {
+      let allowed = part.call.allowed
+      let told =
+        isLate(error, deadline, allowed) ? late(error, part.call.model.name, allowed) : error
       fail(&attempt, told)
       throw told
     }
   }
 
+  /// Nil where the canary cannot answer: the way of the attempt then says why.
+  private func predictByCanary(
+    _ attempt: inout PredictAttempt, until deadline: Span
+  ) async throws -> AnsweredPart? {
+    while let routes = served.routes(of: attempt.call.model.name) {
+      // The position of the key is known to be within the share.
+      let choice = routes.choose(at: 0)
+      attempt.take(choice)
+      guard choice.target == .canary, let version = routes.canary?.served else { return nil }
+      attempt.version = version
+      do {
+        return try await predict(&attempt, by: version, until: deadline)
+      } catch let error as PlatformError
+        where attempt.isScoring && error.isEngineDown && left(until: deadline) > .zero
+      {
+        attempt.isScoring = false
+        if error.isNotLoaded {
+          // Promoted, rolled back or lost: the table knows.
+          served.forget(version.key)
+          continue
+        }
+        version.metrics.count(
+          error.code.rawValue, version: version.version, rows: attempt.rows.count)
+        attempt.fallBack(from: version, because: error)
+        return nil
+      }
+    }
+    return nil
+  }
+
   private func predict(
-    _ attempt: inout PredictAttempt, by number: Int64?, in snapshot: Snapshot, until deadline: Span
-  ) async throws -> PredictAnswer {
+    _ attempt: inout PredictAttempt, by number: Int64?, until deadline: Span
+  ) async throws -> AnsweredPart {
     while true {
       let version = try await served.version(
-        number, of: attempt.model.name, in: snapshot, timeout: left(until: deadline))
+        number, of: attempt.call.model.name, in: attempt.call.snapshot,
+        timeout: left(until: deadline))
       attempt.version = version
       do {
         return try await predict(&attempt, by: version, until: deadline)
       } catch let error as PlatformError where error.isNotLoaded && left(until: deadline) > .zero {
         // It was replaced between the look at the table and the call: the table knows the newer
         // one.
+        attempt.isScoring = false
         served.forget(version.key)
       }
     }
@@ -82,50 +162,71 @@ package final class Predictor: Sendable {
 
   private func predict(
     _ attempt: inout PredictAttempt, by version: ServedModel, until deadline: Span
-  ) async throws -> PredictAnswer {
+  ) async throws -> AnsweredPart {
     let begin = stopwatch.now()
+    let model = attempt.call.model
     let hydrated = try await inputs(of: attempt, for: version)
     attempt.hydrated = hydrated
     attempt.latency.hydrate = Self.microseconds(from: begin, to: stopwatch.now())
-    let columns = try MissingFeatures.resolve(
-      attempt.model.missing, hydrated, model: attempt.model.name
-    ).flattened(as: version.artifact.features, missing: attempt.model.missing)
+    let given = try MissingFeatures.resolve(model.missing, hydrated, model: model.name)
+    if attempt.call.wantsExplanation { attempt.given = given }
+    let columns = given.flattened(as: version.artifact.features, missing: model.missing)
     guard left(until: deadline) > .zero else {
       throw PlatformError(.deadlineExceeded, "reading its features took too long")
     }
+    attempt.isScoring = true
     let scored = try await engine.score(version.key, columns, timeout: left(until: deadline))
     guard scored.values.count == attempt.rows.count else {
       throw PlatformError(
         .userCode,
         "\(version.key) answered \(scored.values.count) numbers for \(attempt.rows.count) rows")
     }
+    attempt.isScoring = false
     attempt.latency.queue = Int(scored.queue.microseconds)
     attempt.latency.compute = Int(scored.compute.microseconds)
-    attempt.latency.total = Self.microseconds(from: attempt.start, to: stopwatch.now())
-    version.metrics.record(attempt.latency)
-    version.metrics.count("ok", version: version.version, rows: attempt.rows.count)
+    attempt.latency.total = Self.microseconds(from: attempt.call.start, to: stopwatch.now())
+    note(attempt, by: version, at: hydrated.time)
     log.record(attempt.records(scored.values, nil, at: hydrated.time))
-    return attempt.answer(scored.values, hydrated, by: version)
+    if let shadow = attempt.call.routes?.shadow, attempt.call.number == nil,
+      shadow.key != version.key
+    {
+      mirror?.take(
+        ShadowMirror.Answered(
+          attempt: attempt, values: scored.values, hydrated: hydrated, by: version, shadow: shadow))
+    }
+    return attempt.answered(scored.values, hydrated, by: version)
+  }
+
+  private func note(_ attempt: PredictAttempt, by version: ServedModel, at time: Timestamp) {
+    version.metrics.count("ok", version: version.version, rows: attempt.rows.count)
+    version.metrics.latencies.record(
+      SlowCall(
+        requestID: attempt.call.requestID, version: version.version, route: attempt.route.kind,
+        rows: attempt.rows.count, latency: attempt.latency, time: time),
+      stage: version.artifact.stage, at: stopwatch.now().microseconds)
   }
 
   private func inputs(
     of attempt: PredictAttempt, for version: ServedModel
   ) async throws -> HydratedRows {
-    if let vectors = attempt.vectors {
-      return try GivenVectors.rows(vectors, for: version.artifact, at: clock.now)
+    let call = attempt.call
+    if let vectors = call.vectors {
+      let rows = attempt.rows.count == vectors.count ? vectors : vectors.gather(attempt.places)
+      return try GivenVectors.rows(rows, for: version.artifact, at: clock.now)
     }
     return try await hydrator.hydrate(
       HydrateRequest(
-        vector: version.artifact.features, inputs: attempt.model.inputs,
-        entities: attempt.model.entities, rows: attempt.rows))
+        vector: version.artifact.features, inputs: call.model.inputs,
+        entities: call.model.entities, rows: attempt.rows))
   }
 
   private func fail(_ attempt: inout PredictAttempt, _ error: any Error) {
     let platform = error as? PlatformError ?? PlatformError(.internalError, "\(error)")
-    attempt.latency.total = Self.microseconds(from: attempt.start, to: stopwatch.now())
-    (attempt.version?.metrics ?? served.metrics(of: attempt.model.name)).count(
+    let call = attempt.call
+    attempt.latency.total = Self.microseconds(from: call.start, to: stopwatch.now())
+    (attempt.version?.metrics ?? served.metrics(of: call.model.name)).count(
       platform.code.rawValue, version: attempt.version?.version, rows: attempt.rows.count)
-    if attempt.rows.count > Self.maximumRows { attempt.rows.removeLast(attempt.rows.count - 1) }
+    if attempt.rows.count > Self.maximumRows { attempt.keepFirstRow() }
     log.record(attempt.records(nil, platform, at: attempt.hydrated?.time ?? clock.now))
   }
 
@@ -213,63 +314,16 @@ package final class Predictor: Sendable {
 extension PlatformError {
   /// The engine does not hold the version (any more).
   var isNotLoaded: Bool { context["reason"] == "not_loaded" }
+
+  /// No answer came, and another engine may well give one. A model that refuses a row has answered.
+  var isEngineDown: Bool {
+    switch code {
+    case .unavailable, .internalError, .storage: true
+    default: false
+    }
+  }
 }
 
 extension Span {
   fileprivate static let zero = Span(microseconds: 0)
-}
-
-/// Ids of requests that bring none: different in every process, short, and in order.
-package final class RequestIDs: Sendable {
-  private let prefix: String
-  private let count = Atomic<UInt64>(0)
-
-  package init(random: UInt64 = .random(in: .min ... .max)) {
-    prefix = String(random, radix: 36)
-  }
-
-  package func next() -> String {
-    let number = count.wrappingAdd(1, ordering: .relaxed).newValue
-    return "\(prefix)-\(String(number, radix: 36))"
-  }
-}
-
-/// One try of one request with one version: what is known so far.
-struct PredictAttempt: Sendable {
-  let requestID: String
-  let model: ModelDefinition
-  let entities: [EntityDefinition]
-  var rows: [RequestRow]
-  /// In place of rows to hydrate.
-  let vectors: ColumnBatch?
-  let route: String
-  let start: Span
-  /// Nil until one is found.
-  var version: ServedModel?
-  var hydrated: HydratedRows?
-  var latency = PredictLatency()
-
-  func answer(
-    _ values: [Double], _ hydrated: HydratedRows, by version: ServedModel
-  ) -> PredictAnswer {
-    PredictAnswer(
-      requestID: requestID, model: model.name, version: version.version,
-      stage: version.artifact.stage, route: route,
-      predictions: zip(values, hydrated.vectors).map { Prediction(value: $0, vector: $1) },
-      featureNames: version.featureNames, latency: latency)
-  }
-
-  func records(
-    _ values: [Double]?, _ error: PlatformError?, at time: Timestamp
-  ) -> [PredictionRecord] {
-    rows.indices.map { row in
-      var record = PredictionRecord(
-        requestID: rows.count == 1 ? requestID : "\(requestID)#\(row + 1)", model: model,
-        entities: entities, version: version, route: route, row: rows[row],
-        vector: hydrated?.vectors[row],
-        value: values?[row], error: error?.description, time: time, latency: latency)
-      record.isGiven = vectors != nil
-      return record
-    }
-  }
 }

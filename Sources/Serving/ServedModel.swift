@@ -28,29 +28,12 @@ package final class ModelMetrics: Sendable {
   }
 
   private let model: String
-  private let hydrate: Metrics.Timer
-  private let queue: Metrics.Timer
-  private let compute: Metrics.Timer
-  private let total: Metrics.Timer
+  package let latencies: LatencyBook
   private let outcomes = Mutex<[Outcome: Counter]>([:])
 
   package init(model: String) {
     self.model = model
-    func timer(_ stage: String) -> Metrics.Timer {
-      Metrics.Timer(
-        label: "martlet_predict_seconds", dimensions: [("model", model), ("stage", stage)])
-    }
-    hydrate = timer("hydrate")
-    queue = timer("queue")
-    compute = timer("compute")
-    total = timer("total")
-  }
-
-  func record(_ latency: PredictLatency) {
-    hydrate.recordMicroseconds(latency.hydrate)
-    queue.recordMicroseconds(latency.queue)
-    compute.recordMicroseconds(latency.compute)
-    total.recordMicroseconds(latency.total)
+    latencies = LatencyBook(model: model)
   }
 
   /// - Parameters:

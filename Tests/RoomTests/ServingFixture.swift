@@ -38,14 +38,22 @@ enum ServingSample {
   }
 
   static func snapshot(
-    _ versions: [ModelVersion], number: Int64 = 1, missing: MissingPolicy = MissingPolicy()
+    _ versions: [ModelVersion], number: Int64 = 1, missing: MissingPolicy = MissingPolicy(),
+    canary share: Double? = nil
   ) -> Snapshot {
-    Snapshot(
+    let canary = versions.first { $0.stage == .canary }
+    return Snapshot(
       version: number, definitionsVersion: 1, definitionsDigest: "", projectDirectory: ".",
       project: ProjectDefinition(
         name: "shop", entities: [EntityDefinition(name: "customer", key: ["customer_id"])],
         models: [model(missing)]),
-      models: versions.isEmpty ? [:] : ["churn": versions])
+      models: versions.isEmpty ? [:] : ["churn": versions],
+      canaries: canary.map { version in
+        [
+          "churn": CanaryState(
+            version: version.version, share: share ?? 0.1, since: Timestamp(microseconds: 0))
+        ]
+      } ?? [:])
   }
 }
 
@@ -56,26 +64,39 @@ struct ServingRoom {
   let engine: FakeEngine
   let warehouse = MemoryWarehouse()
   let log: PredictionLog
+  let mirror: ShadowMirror
   let reload: ModelReload
   let predictor: Predictor
 
   init(
     _ versions: [ModelVersion], missing: MissingPolicy = MissingPolicy(),
-    hydrator: FakeHydrator = FakeHydrator()
+    hydrator: FakeHydrator = FakeHydrator(), canary share: Double? = nil
   ) {
-    definitions = Published(ServingSample.snapshot(versions, missing: missing))
+    definitions = Published(
+      ServingSample.snapshot(versions, missing: missing, canary: share))
     engine = FakeEngine(host: host)
     log = PredictionLog(warehouse: warehouse)
     reload = ModelReload(
       snapshot: definitions, blobs: FakeBlobs(), workers: host,
       clock: WorkerClock(now: { Span(microseconds: 0) }, sleep: { _ in await Task.yield() }))
+    mirror = ShadowMirror(hydrator: hydrator, engine: engine, log: log)
     predictor = Predictor(
       served: reload, hydrator: hydrator, engine: engine, log: log, definitions: definitions,
-      clock: TestClock(), timeout: .minutes(10), requestIDs: RequestIDs(random: 35))
+      clock: TestClock(), timeout: .minutes(10), requestIDs: RequestIDs(random: 35),
+      mirror: mirror)
   }
 
-  func publish(_ versions: [ModelVersion], number: Int64) {
-    definitions.publish(ServingSample.snapshot(versions, number: number))
+  func publish(_ versions: [ModelVersion], number: Int64, canary share: Double? = nil) {
+    definitions.publish(ServingSample.snapshot(versions, number: number, canary: share))
+  }
+
+  /// Runs the reload beside a test.
+  func follow(_ body: () async throws -> Void) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await reload.run() }
+      try await body()
+      group.cancelAll()
+    }
   }
 
   func predict(
@@ -123,8 +144,9 @@ final class FakeHost: ModelHost {
     var loaded: Set<ModelKey> = []
     var unloaded: [ModelKey] = []
     var failures: [Int64: Int] = [:]
-    var attempts = 0
+    var loads: [Int64: Int] = [:]
     var held: [Int64: AsyncStream<Void>] = [:]
+    var down: Set<Int64> = []
   }
 
   private let state = Mutex(State())
@@ -139,6 +161,13 @@ final class FakeHost: ModelHost {
   }
 
   func holds(_ key: ModelKey) -> Bool { state.withLock { $0.loaded.contains(key) } }
+
+  /// Engines that hold the version do not answer any more.
+  func takeDown(_ version: Int64) { state.withLock { _ = $0.down.insert(version) } }
+  func isDown(_ key: ModelKey) -> Bool { state.withLock { $0.down.contains(key.version) } }
+
+  /// How often a version was loaded.
+  func loads(of version: Int64) -> Int { state.withLock { $0.loads[version] ?? 0 } }
 
   /// The next loads of a version fail.
   func fail(_ version: Int64, times: Int) { state.withLock { $0.failures[version] = times } }
@@ -157,7 +186,10 @@ final class FakeHost: ModelHost {
     let fails = state.withLock { state in
       let left = state.failures[version] ?? 0
       state.failures[version] = max(0, left - 1)
-      if left == 0 { state.loaded.insert(artifact.key) }
+      if left == 0 {
+        state.loaded.insert(artifact.key)
+        state.loads[version, default: 0] += 1
+      }
       return left > 0
     }
     if fails { throw PlatformError(.internalError, "the artifact is broken") }
@@ -180,6 +212,9 @@ struct FakeEngine: ScoringEngine {
   ) async throws -> ScoredRows {
     guard host.holds(model) else {
       throw PlatformError(.unavailable, "not held", context: ["reason": "not_loaded"])
+    }
+    if host.isDown(model) {
+      throw PlatformError(.unavailable, "worker 3 of version \(model.version) was lost")
     }
     let orders = rows["shopping.orders"]
     let values = (0..<rows.count).map { row in

@@ -93,7 +93,7 @@ struct ServingLogTests {
     PredictionRecord(
       requestID: id, model: ServingSample.model(), entities: [],
       version: ServedModel(ServingSample.version(1), metrics: ModelMetrics(model: "churn")),
-      route: "production", row: [:], vector: nil, value: 1, error: nil,
+      route: .noCanary, row: [:], vector: nil, value: 1, error: nil,
       time: Timestamp(microseconds: 0), latency: PredictLatency())
   }
 }

@@ -561,21 +561,27 @@ class Job(Answer):
 
 @dataclass(frozen=True)
 class Prediction(Answer):
-    """One value and the features that it was made from, each with value, status, event time."""
+    """One value, by which version, and the features that it was made from, each with value, status, event time."""
 
     value: Any
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    version: int | None = None
+    route: str = ""
 
 
 @dataclass(frozen=True)
 class Predictions(Answer):
-    """One prediction for each row, in their order, and by which version."""
+    """One prediction for each row, in their order, and by which version.
+
+    Where rows went different ways (`route` is "mixed"), `version` and `stage` are None and each prediction has its own.
+    """
 
     request_id: str
     model: str
-    version: int
-    stage: str
+    version: int | None
+    stage: str | None
     route: str
+    why: str = ""
     predictions: tuple[Prediction, ...] = field(metadata=many(Prediction), default=())
     latency_us: Mapping[str, int] = field(default_factory=dict)
 

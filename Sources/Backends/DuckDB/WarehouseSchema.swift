@@ -136,6 +136,14 @@ enum WarehouseSchema {
       v.location AS azure_location, coalesce(e.features, []) AS expected_features, v.created_at
     FROM registry_versions v LEFT JOIN expected e ON e.model_id = v.model_id AND e.version = v.version;
     """,
+    // Why a prediction went its way, which version it is compared with, and whose fault a failure is: what rollouts are decided by.
+    """
+    ALTER TABLE model_logs ADD COLUMN route_why VARCHAR;
+    ALTER TABLE model_logs ADD COLUMN call_row BIGINT;
+    ALTER TABLE model_logs ADD COLUMN other_version VARCHAR;
+    ALTER TABLE model_logs ADD COLUMN difference DOUBLE;
+    ALTER TABLE model_logs ADD COLUMN version_fault BOOLEAN;
+    """,
   ]
 
   /// Runs the steps that the database has not seen; a database that has seen more is refused.

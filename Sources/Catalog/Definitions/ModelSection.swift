@@ -4,8 +4,8 @@ import Core
 struct ModelSection {
   private static let keys = [
     "features", "inputs", "derived", "missing", "spine", "label", "train", "drift",
+    "rollout",
   ]
-  private static let laterKeys = ["rollout"]
 
   let entities: [EntityDefinition]
   let sources: [SourceScope]
@@ -20,7 +20,7 @@ struct ModelSection {
       guard let mapping = value.mapping(of: value.what, known: nil, at: name.place) else {
         return nil
       }
-      mapping.refuseKeys(except: Self.keys + ["serving"], later: Self.laterKeys)
+      mapping.refuseKeys(except: Self.keys + ["serving"])
       var model = model(name.value, mapping)
       model.serving = mapping["serving"].flatMap(ServingReader().read)
       return model
@@ -48,10 +48,15 @@ struct ModelSection {
     if let spine, let place = mapping["spine"]?.place {
       checkSpine(spine, entities: used, inputs: vector.inputs, of: mapping, at: place)
     }
+    let drift = mapping["drift"].flatMap(drift)
+    let rollout = mapping["rollout"].flatMap {
+      RolloutSection(hasDrift: mapping["drift"] != nil, hasLabel: mapping["label"] != nil, train)
+        .read($0)
+    }
     return ModelDefinition(
       name: name, features: vector.features, inputs: vector.inputs,
       missing: missing(mapping, vector.features), spine: spine, label: label, train: train,
-      drift: mapping["drift"].flatMap(drift), entities: used)
+      drift: drift, entities: used, rollout: rollout)
   }
 
   /// The `k` of every `last_k` feature.

@@ -88,6 +88,21 @@ package struct NodeReader {
     return Located(value: number, place: scalar.place)
   }
 
+  /// `0.2` or `20%`, between 0 and 1.
+  package func share() -> Double? {
+    guard let scalar = scalar("a share, like 0.2 or 20%") else { return nil }
+    let isPercent = scalar.text.hasSuffix("%")
+    let digits = isPercent ? String(scalar.text.dropLast()) : scalar.text
+    let number = YAMLScalar(text: digits, isPlain: true, place: scalar.place).number
+    guard let number, case let share = isPercent ? number / 100 : number, share > 0, share < 1
+    else {
+      report(
+        "\(what) is '\(scalar.text)'; it must be a share between 0 and 1, like 0.2 or 20%")
+      return nil
+    }
+    return share
+  }
+
   package func integer(_ range: ClosedRange<Int64>) -> Located<Int64>? {
     guard let scalar = scalar("a whole number") else { return nil }
     guard let number = scalar.integer, range.contains(number) else {

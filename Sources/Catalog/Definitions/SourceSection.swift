@@ -129,16 +129,6 @@ struct SourceSection {
   }
 }
 
-extension MappingReader {
-  /// Refuses unknown keys; those of later versions are named as such.
-  func refuseKeys(except known: [String], later: [String]) {
-    for key in keys where later.contains(key) {
-      report("'\(key)' of \(noun) is not available in this version; remove it", at: place(of: key))
-    }
-    refuseKeys(except: known + later)
-  }
-}
-
 extension NodeReader {
   func columnType() -> ColumnType? {
     let wanted =

@@ -113,7 +113,7 @@ struct TrainingReader {
     let data = mapping["data"]?.span()
     let zone = mapping["zone"]?.zone()
     let metric = mapping["metric"]?.word("a metric", as: TrainingDefinition.Metric.self)
-    let holdout = mapping["holdout"].flatMap(share)
+    let holdout = mapping["holdout"].flatMap { $0.share() }
     let parameters = mapping["parameters"].flatMap(json)
     guard
       let run = mapping.required("run", "a function, like train.py:train")?.codeReference(
@@ -122,21 +122,6 @@ struct TrainingReader {
     return TrainingDefinition(
       run: run, data: data?.value, schedule: schedule?.value, zone: zone ?? "UTC",
       metric: metric?.value ?? .rocAUC, holdout: holdout ?? 0.2, parameters: parameters ?? "{}")
-  }
-
-  /// `0.2` or `20%`, between 0 and 1.
-  private func share(_ reader: NodeReader) -> Double? {
-    guard let scalar = reader.scalar("a share, like 0.2 or 20%") else { return nil }
-    let isPercent = scalar.text.hasSuffix("%")
-    let digits = isPercent ? String(scalar.text.dropLast()) : scalar.text
-    let number = YAMLScalar(text: digits, isPlain: true, place: scalar.place).number
-    guard let number, case let share = isPercent ? number / 100 : number, share > 0, share < 1
-    else {
-      reader.report(
-        "\(reader.what) is '\(scalar.text)'; it must be a share between 0 and 1, like 0.2 or 20%")
-      return nil
-    }
-    return share
   }
 
   private func json(_ reader: NodeReader) -> String? {

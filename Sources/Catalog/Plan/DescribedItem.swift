@@ -88,6 +88,7 @@ struct DescribedItem {
     add("holdout", model.train.map { "\($0.holdout)" })
     add("parameters", model.train?.parameters)
     add("drift", model.drift?.text)
+    add("rollout", model.rollout?.text)
   }
 }
 
@@ -121,6 +122,17 @@ extension MissingPolicy.Rule {
 extension LabelDefinition {
   fileprivate var text: String {
     "\(value.text) of \(source)\(join.map { " joined by \($0)" } ?? "") after \(delay)"
+  }
+}
+
+extension RolloutDefinition {
+  fileprivate var text: String {
+    let limits: [String?] = [
+      "\(after.requests) requests", after.errorRate.map { "error rate \($0)" },
+      after.p95Ratio.map { "p95 ratio \($0)" }, after.drift.map { "drift \($0)" },
+      after.metricLoss.map { "metric loss \($0)" },
+    ]
+    return "canary \(canary) until \(limits.compactMap { $0 }.joined(separator: ", "))"
   }
 }
 

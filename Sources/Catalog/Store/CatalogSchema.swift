@@ -98,6 +98,27 @@ enum CatalogSchema {
     ALTER TABLE model_transitions ADD COLUMN event TEXT NOT NULL DEFAULT 'stage';
     ALTER TABLE model_transitions ADD COLUMN detail TEXT NOT NULL DEFAULT '';
     """,
+    // How many keys a canary answers since when, and what was decided about canaries by which evidence.
+    """
+    CREATE TABLE canary_shares (
+      model TEXT PRIMARY KEY,
+      version INTEGER NOT NULL,
+      share REAL NOT NULL,
+      since INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE rollout_decisions (
+      id INTEGER PRIMARY KEY,
+      model TEXT NOT NULL,
+      version INTEGER NOT NULL,
+      decision TEXT NOT NULL,
+      share REAL,
+      who TEXT NOT NULL,
+      why TEXT NOT NULL,
+      evidence TEXT,
+      at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX decisions_of ON rollout_decisions (model, id);
+    """,
   ]
 
   /// Brings the file to the newest version, in one transaction, also when several processes open it at once.

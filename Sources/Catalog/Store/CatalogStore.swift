@@ -383,7 +383,8 @@ extension CatalogStore {
     guard let applied = try AppliedDefinitions.newest(db) else { return .empty }
     return Snapshot(
       version: count, definitionsVersion: applied.version, definitionsDigest: applied.digest,
-      projectDirectory: applied.projectDirectory, project: applied.project, models: try models(db))
+      projectDirectory: applied.projectDirectory, project: applied.project, models: try models(db),
+      canaries: try RolloutRecord.canaries(db, project: applied.project))
   }
 
   private static func models(_ db: Database) throws -> [String: [ModelVersion]] {

@@ -222,6 +222,7 @@ package struct LineageBuilder {
     }
     var own = model
     own.drift = nil
+    own.rollout = nil
     own.train?.schedule = nil
     intern(.model, model.name, own, parents, [], &drawing)
   }

@@ -260,6 +260,8 @@ package struct ModelDefinition: Sendable, Equatable, Codable {
   package var label: LabelDefinition?
   package var train: TrainingDefinition?
   package var drift: DriftDefinition?
+  /// Nil where a new version waits for somebody to promote it.
+  package var rollout: RolloutDefinition?
   /// Entities of all the views it reads, without repeats, in order of first use.
   package var entities: [String]
 
@@ -267,7 +269,7 @@ package struct ModelDefinition: Sendable, Equatable, Codable {
     name: String, features: [ModelFeature], inputs: [ColumnDefinition] = [],
     missing: MissingPolicy = MissingPolicy(), spine: SpineDefinition? = nil,
     label: LabelDefinition? = nil, train: TrainingDefinition? = nil,
-    drift: DriftDefinition? = nil, entities: [String] = []
+    drift: DriftDefinition? = nil, entities: [String] = [], rollout: RolloutDefinition? = nil
   ) {
     self.name = name
     self.features = features
@@ -277,6 +279,7 @@ package struct ModelDefinition: Sendable, Equatable, Codable {
     self.label = label
     self.train = train
     self.drift = drift
+    self.rollout = rollout
     self.entities = entities
   }
 }

@@ -60,14 +60,10 @@ package struct Platform: Sendable {
       warehouse: warehouse, applier: online, definitions: online.visible, clock: clock,
       transform: WorkerTransform(pool: workers, definitions: online.visible),
       queueRows: configuration.ingest.commitQueueRows, log: log)
-    let native = configuration.nativeEngine(workers, log)
-    let served = ModelReload(
-      snapshot: catalog.changes, blobs: blobs, workers: native, trust: trust, log: log)
-    let room = configuration.predictionLog.room
-    let predictionLog = PredictionLog(warehouse: warehouse, room: room, log: log)
-    let predictor = Predictor(
-      served: served, hydrator: hydrator, engine: native, log: predictionLog,
-      definitions: online.visible, clock: clock, timeout: configuration.serving.predictTimeout)
+    let serving = ServingRoom(
+      configuration, workers: workers, hydrator: hydrator, warehouse: warehouse, blobs: blobs,
+      catalog: catalog, trust: trust, definitions: online.visible, clock: clock, log)
+
     let monitor = DriftMonitor(
       warehouse: warehouse, blobs: blobs, snapshot: catalog.changes,
       retraining: Self.retraining(jobs, clock), clock: clock, log: log)
@@ -76,7 +72,7 @@ package struct Platform: Sendable {
     let datasets = Self.datasets(
       warehouse, ingestor, catalog, blobs, clock, spool: data + "/spool")
     let training = TrainingJob(
-      steps: Self.trainingSteps(datasets, predictor, native), compute: compute, blobs: blobs,
+      steps: Self.trainingSteps(datasets, serving.predictor, serving.engine), compute: compute, blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,
       timeout: configuration.workers.taskTimeout)
     let openLineage = OpenLineageLog(
@@ -91,8 +87,10 @@ package struct Platform: Sendable {
       configuration: configuration, catalog: catalog, blobs: blobs, warehouse: warehouse,
       online: online, ingestor: ingestor,
       files: FileIngest(reader: DuckDBFileReader(), ingestor: ingestor),
-      tables: DuckDBTableFiles(), hydrator: hydrator, predictor: predictor, served: served,
-      log: predictionLog, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers, trust: trust,
+      tables: DuckDBTableFiles(), hydrator: hydrator, predictor: serving.predictor,
+      served: serving.reload, mirror: serving.mirror, rollouts: serving.rollouts,
+      log: serving.log, monitor: monitor, jobs: jobs, datasets: datasets, workers: workers,
+      trust: trust,
       spool: try Spool(folder: data + "/spool"),
       metrics: PlatformMetrics.shared, clock: clock, openLineage: openLineage,
       stream: kafka?.stream, pushProducer: kafka?.pushProducer, kafkaWatch: kafka?.watch,
@@ -135,12 +133,18 @@ package struct Platform: Sendable {
     ]
     if let workerDoor { list.append(workerDoor) }
     if let database { list.append(database) }
-    if roles.contains(.serving) { list.append(services.served) }
+    if roles.contains(.serving) { list += [services.served, services.mirror] }
     if roles.contains(.orchestrator) {
       list.append(
         JobService(
           queue: services.jobs, runner: runner, scheduler: scheduler,
           announce: Self.announcement(services.openLineage, services.catalog), log: log))
+    }
+    if roles.contains(.orchestrator) {
+      list.append(
+        Ticker(every: configuration.serving.rolloutInterval) { [services] in
+          await services.rollouts.tick()
+        })
     }
     if roles.contains(.monitoring) {
       list.append(
@@ -199,6 +203,24 @@ package struct Platform: Sendable {
       idleTimeout: workers.idleTimeout, memoryShare: workers.memoryLimitShare)
     room.libraryVersions = workers.libraryVersions
     return room
+  }
+
+  /// Log → evidence, and verdict → registry.
+  static func rolloutEnds(
+    _ warehouse: any Warehouse, _ blobs: any BlobStore, _ catalog: CatalogStore,
+    _ log: PredictionLog
+  ) -> RolloutWatch.Ends {
+    let reader = RolloutEvidenceReader(warehouse: warehouse, blobs: blobs)
+    return RolloutWatch.Ends(
+      read: { model, canary, production in
+        try await log.flush()
+        return try await reader.read(model, canary, production)
+      },
+      settle: { verdict, model, version, evidence in
+        try await catalog.decide(
+          verdict.outcome == .promote ? .promoted : .rolledBack, model: model, version: version,
+          who: "rollout", why: verdict.why, evidence: evidence)
+      })
   }
 
   /// Drift → job: where the ring closes.

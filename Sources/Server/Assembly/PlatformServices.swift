@@ -97,6 +97,8 @@ package struct PlatformServices: Sendable {
   let hydrator: Hydrator
   let predictor: Predictor
   let served: ModelReload
+  let mirror: ShadowMirror
+  let rollouts: RolloutWatch
   let log: PredictionLog
   let monitor: DriftMonitor
   let jobs: JobQueue
@@ -203,11 +205,13 @@ package struct PlatformServices: Sendable {
   // MARK: Models
 
   func predict(
-    model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?
+    model: String, version: Int64?, rows: [RequestRow], requestID: String?, timeout: Span?,
+    wantsExplanation: Bool = false
   ) async throws -> PredictAnswer {
     try await predict(
       PredictRequest(
-        model: model, version: version, rows: rows, requestID: requestID, timeout: timeout))
+        model: model, version: version, rows: rows, requestID: requestID, timeout: timeout,
+        wantsExplanation: wantsExplanation))
   }
 
   func predict(_ request: PredictRequest) async throws -> PredictAnswer {

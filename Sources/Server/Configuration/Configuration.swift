@@ -124,6 +124,7 @@ package struct Configuration: Sendable, Equatable {
 
   package struct Serving: Sendable, Equatable {
     package var predictTimeout = Span.seconds(30)
+    package var rolloutInterval = Span.seconds(5)
     package var native = true
     package var lightgbmLibrary: String?
     package var xgboostLibrary: String?

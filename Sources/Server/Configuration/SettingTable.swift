@@ -150,6 +150,10 @@ extension Setting {
       "serving.predict_timeout", \.serving.predictTimeout,
       "How long a prediction may take; a caller may allow less (timeout_ms, a gRPC deadline), not more."
     ),
+    .span(
+      "serving.rollout_interval", \.serving.rolloutInterval,
+      "How often the evidence of canaries is looked at; one that is decided is promoted or rolled back."
+    ),
     .flag(
       "serving.native", \.serving.native,
       "Whether versions whose native form answers as their own library does are scored inside the platform; else workers do."

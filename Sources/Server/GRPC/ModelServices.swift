@@ -16,23 +16,48 @@ struct ServingService: Martlet_V1_Serving.ServiceProtocol {
       message: try await predict(request.message, timeout: Span(timeoutOf: request.metadata)))
   }
 
+  func explain(
+    request: ServerRequest<Martlet_V1_PredictRequest>, context: ServerContext
+  ) async throws -> ServerResponse<Martlet_V1_ExplainResponse> {
+    let answer = try await answer(
+      request.message, timeout: Span(timeoutOf: request.metadata), wantsExplanation: true)
+    var response = Martlet_V1_ExplainResponse()
+    response.answer = wire(answer)
+    response.rows = answer.predictions.map(Martlet_V1_Explanation.init)
+    return ServerResponse(message: response)
+  }
+
   private func predict(
     _ request: Martlet_V1_PredictRequest, timeout: Span?
   ) async throws -> Martlet_V1_PredictResponse {
-    let answer = try await services.predict(
+    wire(try await answer(request, timeout: timeout, wantsExplanation: false))
+  }
+
+  private func answer(
+    _ request: Martlet_V1_PredictRequest, timeout: Span?, wantsExplanation: Bool
+  ) async throws -> PredictAnswer {
+    try await services.predict(
       model: request.model, version: request.version == 0 ? nil : request.version,
       rows: try request.rows.map(requestRow),
-      requestID: request.requestID.isEmpty ? nil : request.requestID, timeout: timeout)
+      requestID: request.requestID.isEmpty ? nil : request.requestID, timeout: timeout,
+      wantsExplanation: wantsExplanation)
+  }
+
+  private func wire(_ answer: PredictAnswer) -> Martlet_V1_PredictResponse {
     var response = Martlet_V1_PredictResponse()
     response.requestID = answer.requestID
     response.model = answer.model
-    response.version = answer.version
-    response.stage = answer.stage.rawValue
+    // No version stands for rows that several answered.
+    response.version = answer.isMixed ? 0 : answer.version
+    response.stage = answer.isMixed ? "" : answer.stage.rawValue
     response.route = answer.route
+    response.why = answer.isMixed ? "each row goes by its own key" : answer.why
     response.predictions = answer.predictions.map { prediction in
       var wire = Martlet_V1_Prediction()
       wire.value = prediction.value
-      wire.features = zip(answer.featureNames, prediction.vector.values).map { name, value in
+      wire.version = prediction.version
+      wire.route = prediction.route.kind.rawValue
+      wire.features = zip(prediction.featureNames, prediction.vector.values).map { name, value in
         var named = Martlet_V1_NamedFeature()
         named.name = name
         named.value = value.wire

@@ -69,6 +69,13 @@ enum APIOperations {
     PATCH /api/v1/models/{model}/versions/{version}/tags | The same of a version. | | string?{} | RegisteredVersion
     GET /api/v1/registry/models | Every registered model, also those that no definition serves. | | | {models: RegisteredModel[]}
     GET /api/v1/registry/models/{model} | One of them. | | | RegisteredModel
+    POST /api/v1/models/{model}/versions/{version}/canary | Gives a version a share of the keys. | | {share?: any, who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/versions/{version}/shadow | Has a version see what is asked and answer nobody. | | {who?: string, why?: string} | ModelVersion
+    POST /api/v1/models/{model}/rollback | Ends the canary, or brings the version back that was in production before. | | {who?: string, why?: string} | ModelVersion
+    GET /api/v1/models/{model}/rollout | The canary, and what was decided by which evidence. | | | Rollout
+    GET /api/v1/models/{model}/latency | What predictions took in the last minute, five minutes and hour, and the slowest of them. | | | Latencies
+    POST /api/v1/models/{model}/labels | What came of predictions, by the ids of their requests. | | {labels: {request_id: string, label: any}[]} | {stored: int}
+    POST /api/v1/models/{model}/explain | The same prediction with what it was made of: why each row went its way, and what the model was given. | | {rows?: any{}[], entities?: any{}, inputs?: any{}, version?: int, request_id?: string, timeout_ms?: int, priority?: string} | Explanations
     POST /api/v1/models/{model}/train | Trains a version, as a job. | | {as_of?: time, promote?: bool, reason?: string, idempotency_key?: string} | Job
     POST /api/v1/models/{model}/drift | Live inputs against the training set. | window?: string | | DriftReport
     GET /api/v1/jobs | The newest jobs. | limit?: int | | {jobs: Job[]}
@@ -110,7 +117,10 @@ enum APISchemas {
     RegisteredModel {name: string, defined: bool, description: string, tags: string{}, aliases: int{}, versions: RegisteredVersion[], created_at: time, updated_at: time}
     RegisteredVersion {model: string, version: int, stage: string, can_serve: bool, description: string, aliases: string[], tags: string{}, source: string, run_id: string, artifact: string?, created_at: time, updated_at: time}
     Transition {model: string, version: int, event: string, detail: string, from: string?, to: string, who: string, why: string, at: time}
-    Predictions {request_id: string, model: string, version: int, stage: string, route: string, predictions: {value: number, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
+    Rollout {model: string, production: int?, shadow: int?, canary: {version: int, share: number, since: time}?, load_error: string?, standing: any, decisions: {version: int, decision: string, share: number?, who: string, why: string, at: time, evidence: any}[]}
+    Latencies {model: string, series: {version: int, stage: string, route: string, windows: {window: string, part: string, count: int, p50_us: int, p95_us: int, p99_us: int, max_us: int}[]}[], slow: {request_id: string, version: int, route: string, rows: int, time: time, latency_us: {hydrate: int, queue: int, compute: int, total: int}}[]}
+    Predictions {request_id: string, model: string, version: int?, stage: string?, route: string, why: string, predictions: {value: number, version: int, route: string, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
+    Explanations {request_id: string, model: string, version: int?, stage: string?, route: string, why: string, predictions: {value: number, version: int, route: string, stage: string, why: string, key_position: number, given: any{}, features: {value: any, status: string, event_timestamp: time?}{}}[], latency_us: {hydrate: int, queue: int, compute: int, total: int}}
     DriftReport {model: string, version: int, rows: int, score: number, window_start: time, window_end: time, features: {feature: string, psi: number, ks: number?, null_share: number, baseline_null_share: number}[]}
     Inference {id: string, model_name: string, model_version: string, parameters: any{}, outputs: {name: string, datatype: string, shape: int[], parameters?: any{}, data?: any[]}[]}
     InferenceModel {name: string, versions: string[], platform: string, inputs: {name: string, datatype: string, shape: int[]}[], outputs: {name: string, datatype: string, shape: int[]}[]}

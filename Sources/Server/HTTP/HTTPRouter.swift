@@ -37,6 +37,7 @@ struct HTTPRouter {
     QuarantineRoutes(services: services).add(to: api)
     ErasureRoutes(services: services).add(to: api)
     ModelRoutes(services: services).add(to: api)
+    RolloutRoutes(services: services).add(to: api)
     RegistryRoutes(services: services).add(to: api)
     JobRoutes(services: services).add(to: api)
     LineageRoutes(services: services).add(to: api)

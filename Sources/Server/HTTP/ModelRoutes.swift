@@ -51,15 +51,18 @@ struct ModelRoutes {
         found, who: body["who"]?.string ?? "api", why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(signed))
     }
-    router.post("models/:model/predict") { request, context in
-      let body = try await request.json()
-      let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
-      let answer = try await CallPriority.$current.withValue(priority ?? .current) {
-        try await services.predict(
-          model: context.name("model"), version: body["version"]?.int, rows: rows(body),
-          requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]))
+    for (verb, explains) in [("predict", false), ("explain", true)] {
+      router.post("models/:model/\(verb)") { request, context in
+        let body = try await request.json()
+        let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
+        let answer = try await CallPriority.$current.withValue(priority ?? .current) {
+          try await services.predict(
+            model: context.name("model"), version: body["version"]?.int, rows: rows(body),
+            requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]),
+            wantsExplanation: explains)
+        }
+        return JSONResponse.bytes(PredictionJSON.answer(answer))
       }
-      return JSONResponse.bytes(PredictionJSON.answer(answer))
     }
     router.post("models/:model/train") { request, context in
       let body = try await request.json()
@@ -122,7 +125,7 @@ struct ModelRoutes {
       ])
   }
 
-  private func version(_ version: ModelVersion) -> JSON {
+  func version(_ version: ModelVersion) -> JSON {
     .object([
       "model": .string(version.model), "version": .int(version.version),
       "stage": .string(version.stage.rawValue),

@@ -16,6 +16,8 @@ struct InferenceService: Sendable {
     try check(call.outputs, signature.features)
     var request = PredictRequest(
       model: name, version: signature.number, rows: [], requestID: call.id)
+    // The protocol's answers name one version.
+    request.wantsOneVersion = true
     request.timeout = [try call.timeout(), deadline].compactMap { $0 }.min()
     try InferenceRows(signature).fill(&request, from: call)
     return try InferenceAnswer(try await services.predict(request), to: call)

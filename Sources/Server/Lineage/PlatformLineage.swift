@@ -128,7 +128,8 @@ extension PlatformServices {
     try await warehouse.stream(
       """
       SELECT model_id, model_version, event_datetime, entity_keys, model_inputs, model_result, model_error
-      FROM model_logs WHERE request_id = ? ORDER BY event_datetime DESC LIMIT 1
+      FROM model_logs WHERE request_id = ? AND route IS DISTINCT FROM 'shadow'
+      ORDER BY event_datetime DESC LIMIT 1
       """, [.string(id)]
     ) { batch in
       guard batch.count > 0 else { return }

@@ -1,7 +1,10 @@
 /// What each metric means, one sentence a name.
 package enum MetricCatalog {
   package static let help: [String: String] = [
-    "martlet_predict_seconds": "Time of a prediction by stage: hydrate, queue, compute, total.",
+    "martlet_predict_seconds":
+      "Time of a prediction by model, version, route and stage: hydrate, queue, compute, total.",
+    "martlet_shadow_total":
+      "Rows that were to be mirrored to a version that is only watched, by outcome: ok, failed, dropped.",
     "martlet_predictions_total": "Predictions by model, version and outcome.",
     "martlet_ingest_events_total": "Events that were stored, by source.",
     "martlet_ingest_duplicates_total":

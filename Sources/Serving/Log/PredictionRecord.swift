@@ -9,7 +9,7 @@ package struct PredictionRecord: Sendable {
   package var entities: [EntityDefinition]
   /// Nil where the prediction failed before one was found.
   package var version: ServedModel?
-  package var route: String
+  package var route: Route
   package var row: RequestRow
   /// Nil where the prediction failed before it was read.
   package var vector: FeatureVector?
@@ -17,13 +17,22 @@ package struct PredictionRecord: Sendable {
   package var error: String?
   package var time: Timestamp
   package var latency: PredictLatency
+  /// Its number among the rows that were answered together; the first one stands for the call where calls are counted.
+  package var callRow: Int
+  /// Of a fallback the version that failed, of a mirrored row the one that answered.
+  package var otherVersion: Int64?
+  /// Of a mirrored row what the version answers more than the other one did.
+  package var difference: Double?
+  /// Whether the version itself failed, and not the request or what comes before it.
+  package var isVersionFault: Bool
   /// Whether the caller brought the vector itself, so that no keys stand behind it.
   package var isGiven = false
 
   package init(
     requestID: String, model: ModelDefinition, entities: [EntityDefinition], version: ServedModel?,
-    route: String, row: RequestRow, vector: FeatureVector?, value: Double?, error: String?,
-    time: Timestamp, latency: PredictLatency
+    route: Route, row: RequestRow, vector: FeatureVector?, value: Double?, error: String?,
+    time: Timestamp, latency: PredictLatency, callRow: Int = 0, otherVersion: Int64? = nil,
+    difference: Double? = nil, isVersionFault: Bool = false
   ) {
     self.requestID = requestID
     self.model = model
@@ -36,6 +45,10 @@ package struct PredictionRecord: Sendable {
     self.error = error
     self.time = time
     self.latency = latency
+    self.callRow = callRow
+    self.otherVersion = otherVersion
+    self.difference = difference
+    self.isVersionFault = isVersionFault
   }
 }
 
@@ -59,7 +72,7 @@ enum PredictionLogTable {
         text("model_id") { $0.model.name },
         textOrNull("model_version") { $0.version.map { String($0.version) } },
         textOrNull("stage") { $0.version?.artifact.stage.rawValue },
-        text("route") { $0.route },
+        text("route") { $0.route.kind.rawValue }, text("route_why") { $0.route.why },
         text("entity_keys") { entityKeys($0) },
         text("model_inputs") { inputs($0) },
         text("request_inputs") { requestInputs($0) },
@@ -72,6 +85,12 @@ enum PredictionLogTable {
         number("queue_us") { $0.queue },
         number("compute_us") { $0.compute },
         number("total_us") { $0.total },
+        Column(name: "call_row", values: .int64(records.map { Int64($0.callRow) })),
+        textOrNull("other_version") { $0.otherVersion.map { String($0) } },
+        Column(
+          name: "difference", type: .double,
+          records.map { $0.difference.map { .double($0) } ?? .null }),
+        Column(name: "version_fault", values: .bool(records.map(\.isVersionFault))),
       ], count: records.count)
   }
 

@@ -66,7 +66,9 @@ struct ModelsCommand: AsyncParsableCommand {
     commandName: "models", abstract: "Models, versions and their stages.",
     discussion: "EXAMPLE\n  martlet models promote churn 2 --why \"better AUC\"",
     subcommands: [
-      List.self, Show.self, Promote.self, Archive.self, Stage.self, Alias.self, Tag.self,
+      List.self, Show.self, Promote.self, Canary.self, Shadow.self, Rollback.self, Rollout.self,
+      Archive.self, Latency.self,
+      Stage.self, Alias.self, Tag.self,
       History.self, Registered.self, Sign.self,
     ], defaultSubcommand: List.self)
 
@@ -183,11 +185,16 @@ struct ModelsCommand: AsyncParsableCommand {
     var version: Int
     var why: String
     var to: String
+    /// Beside who and why.
+    var more: [JSON.Member] = []
   }
+
+  static var user: String { ProcessInfo.processInfo.environment["USER"] ?? NSUserName() }
 
   /// Moves a version to another stage and prints it.
   static func move(_ call: Transition) async throws {
-    let body = JSON.object(["who": .string(user), "why": .string(call.why)])
+    let body = JSON.object(
+      [.init("who", .string(user)), .init("why", .string(call.why))] + call.more)
     let (answer, note) = try await PlatformConnection.with(call.options) { platform in
       let answer = try await platform.post(
         "/api/v1/models/\(call.model.urlEscaped)/versions/\(call.version)/\(call.to)", body)

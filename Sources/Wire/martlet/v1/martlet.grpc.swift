@@ -3916,9 +3916,23 @@ package enum Martlet_V1_Serving: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Explain" metadata.
+        package enum Explain: Sendable {
+            /// Request type for "Explain".
+            package typealias Input = Martlet_V1_PredictRequest
+            /// Response type for "Explain".
+            package typealias Output = Martlet_V1_ExplainResponse
+            /// Descriptor for "Explain".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Serving"),
+                method: "Explain",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "martlet.v1.Serving" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
-            Predict.descriptor
+            Predict.descriptor,
+            Explain.descriptor
         ]
     }
 }
@@ -3958,6 +3972,24 @@ extension Martlet_V1_Serving {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_PredictRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_PredictResponse>
+
+        /// Handle the "Explain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The same, with everything that the answer was made of.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_PredictRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ExplainResponse` messages.
+        func explain(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_PredictRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ExplainResponse>
     }
 
     /// Service protocol for the "martlet.v1.Serving" service.
@@ -3981,6 +4013,24 @@ extension Martlet_V1_Serving {
             request: GRPCCore.ServerRequest<Martlet_V1_PredictRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_PredictResponse>
+
+        /// Handle the "Explain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The same, with everything that the answer was made of.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_PredictRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ExplainResponse` message.
+        func explain(
+            request: GRPCCore.ServerRequest<Martlet_V1_PredictRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ExplainResponse>
     }
 
     /// Simple service protocol for the "martlet.v1.Serving" service.
@@ -4002,6 +4052,24 @@ extension Martlet_V1_Serving {
             request: Martlet_V1_PredictRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_PredictResponse
+
+        /// Handle the "Explain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The same, with everything that the answer was made of.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_PredictRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ExplainResponse` to respond with.
+        func explain(
+            request: Martlet_V1_PredictRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ExplainResponse
     }
 }
 
@@ -4015,6 +4083,17 @@ extension Martlet_V1_Serving.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_PredictResponse>(),
             handler: { request, context in
                 try await self.predict(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Serving.Method.Explain.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_PredictRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ExplainResponse>(),
+            handler: { request, context in
+                try await self.explain(
                     request: request,
                     context: context
                 )
@@ -4036,6 +4115,17 @@ extension Martlet_V1_Serving.ServiceProtocol {
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
+
+    package func explain(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_PredictRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ExplainResponse> {
+        let response = try await self.explain(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
 }
 
 // Default implementation of methods from 'ServiceProtocol'.
@@ -4047,6 +4137,19 @@ extension Martlet_V1_Serving.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_PredictResponse> {
         return GRPCCore.ServerResponse<Martlet_V1_PredictResponse>(
             message: try await self.predict(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func explain(
+        request: GRPCCore.ServerRequest<Martlet_V1_PredictRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ExplainResponse> {
+        return GRPCCore.ServerResponse<Martlet_V1_ExplainResponse>(
+            message: try await self.explain(
                 request: request.message,
                 context: context
             ),
@@ -4081,6 +4184,29 @@ extension Martlet_V1_Serving {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_PredictResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_PredictResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Explain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The same, with everything that the answer was made of.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_PredictRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_PredictRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ExplainResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func explain<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_PredictRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_PredictRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ExplainResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ExplainResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -4129,6 +4255,40 @@ extension Martlet_V1_Serving {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Explain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The same, with everything that the answer was made of.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_PredictRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_PredictRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ExplainResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func explain<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_PredictRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_PredictRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ExplainResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ExplainResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Serving.Method.Explain.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -4155,6 +4315,35 @@ extension Martlet_V1_Serving.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_PredictRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_PredictResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Explain" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The same, with everything that the answer was made of.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_PredictRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func explain<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_PredictRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ExplainResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.explain(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_PredictRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ExplainResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -4187,6 +4376,39 @@ extension Martlet_V1_Serving.ClientProtocol {
             metadata: metadata
         )
         return try await self.predict(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Explain" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The same, with everything that the answer was made of.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func explain<Result>(
+        _ message: Martlet_V1_PredictRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ExplainResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_PredictRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.explain(
             request: request,
             options: options,
             onResponse: handleResponse
@@ -5702,6 +5924,58 @@ package enum Martlet_V1_Registry: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "StartCanary" metadata.
+        package enum StartCanary: Sendable {
+            /// Request type for "StartCanary".
+            package typealias Input = Martlet_V1_StartCanaryRequest
+            /// Response type for "StartCanary".
+            package typealias Output = Martlet_V1_ModelVersion
+            /// Descriptor for "StartCanary".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "StartCanary",
+                type: .unary
+            )
+        }
+        /// Namespace for "StartShadow" metadata.
+        package enum StartShadow: Sendable {
+            /// Request type for "StartShadow".
+            package typealias Input = Martlet_V1_ArchiveRequest
+            /// Response type for "StartShadow".
+            package typealias Output = Martlet_V1_ModelVersion
+            /// Descriptor for "StartShadow".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "StartShadow",
+                type: .unary
+            )
+        }
+        /// Namespace for "Rollback" metadata.
+        package enum Rollback: Sendable {
+            /// Request type for "Rollback".
+            package typealias Input = Martlet_V1_RollbackRequest
+            /// Response type for "Rollback".
+            package typealias Output = Martlet_V1_ModelVersion
+            /// Descriptor for "Rollback".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "Rollback",
+                type: .unary
+            )
+        }
+        /// Namespace for "GetRollout" metadata.
+        package enum GetRollout: Sendable {
+            /// Request type for "GetRollout".
+            package typealias Input = Martlet_V1_RollbackRequest
+            /// Response type for "GetRollout".
+            package typealias Output = Martlet_V1_Rollout
+            /// Descriptor for "GetRollout".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "martlet.v1.Registry"),
+                method: "GetRollout",
+                type: .unary
+            )
+        }
         /// Namespace for "ListRegistered" metadata.
         package enum ListRegistered: Sendable {
             /// Request type for "ListRegistered".
@@ -5785,6 +6059,10 @@ package enum Martlet_V1_Registry: Sendable {
             ListVersions.descriptor,
             Promote.descriptor,
             Archive.descriptor,
+            StartCanary.descriptor,
+            StartShadow.descriptor,
+            Rollback.descriptor,
+            GetRollout.descriptor,
             ListRegistered.descriptor,
             SetStage.descriptor,
             SetAlias.descriptor,
@@ -5866,6 +6144,74 @@ extension Martlet_V1_Registry {
             request: GRPCCore.StreamingServerRequest<Martlet_V1_ArchiveRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "StartCanary" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives a version a share of the keys.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_StartCanaryRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ModelVersion` messages.
+        func startCanary(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_StartCanaryRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "StartShadow" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Has a version see what is asked and answer nobody.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_ArchiveRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ModelVersion` messages.
+        func startShadow(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_ArchiveRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "Rollback" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Ends the canary, or brings back the version that was in production before.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_RollbackRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_ModelVersion` messages.
+        func rollback(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_RollbackRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "GetRollout" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Martlet_V1_RollbackRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Martlet_V1_Rollout` messages.
+        func getRollout(
+            request: GRPCCore.StreamingServerRequest<Martlet_V1_RollbackRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Rollout>
 
         /// Handle the "ListRegistered" method.
         ///
@@ -6030,6 +6376,74 @@ extension Martlet_V1_Registry {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion>
 
+        /// Handle the "StartCanary" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives a version a share of the keys.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_StartCanaryRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ModelVersion` message.
+        func startCanary(
+            request: GRPCCore.ServerRequest<Martlet_V1_StartCanaryRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "StartShadow" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Has a version see what is asked and answer nobody.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ModelVersion` message.
+        func startShadow(
+            request: GRPCCore.ServerRequest<Martlet_V1_ArchiveRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "Rollback" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Ends the canary, or brings back the version that was in production before.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_ModelVersion` message.
+        func rollback(
+            request: GRPCCore.ServerRequest<Martlet_V1_RollbackRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion>
+
+        /// Handle the "GetRollout" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Martlet_V1_Rollout` message.
+        func getRollout(
+            request: GRPCCore.ServerRequest<Martlet_V1_RollbackRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Rollout>
+
         /// Handle the "ListRegistered" method.
         ///
         /// > Source IDL Documentation:
@@ -6191,6 +6605,74 @@ extension Martlet_V1_Registry {
             context: GRPCCore.ServerContext
         ) async throws -> Martlet_V1_ModelVersion
 
+        /// Handle the "StartCanary" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives a version a share of the keys.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_StartCanaryRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ModelVersion` to respond with.
+        func startCanary(
+            request: Martlet_V1_StartCanaryRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ModelVersion
+
+        /// Handle the "StartShadow" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Has a version see what is asked and answer nobody.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_ArchiveRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ModelVersion` to respond with.
+        func startShadow(
+            request: Martlet_V1_ArchiveRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ModelVersion
+
+        /// Handle the "Rollback" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Ends the canary, or brings back the version that was in production before.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_RollbackRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_ModelVersion` to respond with.
+        func rollback(
+            request: Martlet_V1_RollbackRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_ModelVersion
+
+        /// Handle the "GetRollout" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Martlet_V1_RollbackRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Martlet_V1_Rollout` to respond with.
+        func getRollout(
+            request: Martlet_V1_RollbackRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Martlet_V1_Rollout
+
         /// Handle the "ListRegistered" method.
         ///
         /// > Source IDL Documentation:
@@ -6335,6 +6817,50 @@ extension Martlet_V1_Registry.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.StartCanary.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_StartCanaryRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ModelVersion>(),
+            handler: { request, context in
+                try await self.startCanary(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.StartShadow.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ArchiveRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ModelVersion>(),
+            handler: { request, context in
+                try await self.startShadow(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.Rollback.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_RollbackRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ModelVersion>(),
+            handler: { request, context in
+                try await self.rollback(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Martlet_V1_Registry.Method.GetRollout.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_RollbackRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_Rollout>(),
+            handler: { request, context in
+                try await self.getRollout(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Martlet_V1_Registry.Method.ListRegistered.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ListRegisteredRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ListRegisteredResponse>(),
@@ -6433,6 +6959,50 @@ extension Martlet_V1_Registry.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion> {
         let response = try await self.archive(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func startCanary(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_StartCanaryRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion> {
+        let response = try await self.startCanary(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func startShadow(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_ArchiveRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion> {
+        let response = try await self.startShadow(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func rollback(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_RollbackRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_ModelVersion> {
+        let response = try await self.rollback(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func getRollout(
+        request: GRPCCore.StreamingServerRequest<Martlet_V1_RollbackRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Martlet_V1_Rollout> {
+        let response = try await self.getRollout(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -6541,6 +7111,58 @@ extension Martlet_V1_Registry.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion> {
         return GRPCCore.ServerResponse<Martlet_V1_ModelVersion>(
             message: try await self.archive(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func startCanary(
+        request: GRPCCore.ServerRequest<Martlet_V1_StartCanaryRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion> {
+        return GRPCCore.ServerResponse<Martlet_V1_ModelVersion>(
+            message: try await self.startCanary(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func startShadow(
+        request: GRPCCore.ServerRequest<Martlet_V1_ArchiveRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion> {
+        return GRPCCore.ServerResponse<Martlet_V1_ModelVersion>(
+            message: try await self.startShadow(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func rollback(
+        request: GRPCCore.ServerRequest<Martlet_V1_RollbackRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_ModelVersion> {
+        return GRPCCore.ServerResponse<Martlet_V1_ModelVersion>(
+            message: try await self.rollback(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func getRollout(
+        request: GRPCCore.ServerRequest<Martlet_V1_RollbackRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Martlet_V1_Rollout> {
+        return GRPCCore.ServerResponse<Martlet_V1_Rollout>(
+            message: try await self.getRollout(
                 request: request.message,
                 context: context
             ),
@@ -6699,6 +7321,94 @@ extension Martlet_V1_Registry {
             deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "StartCanary" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives a version a share of the keys.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_StartCanaryRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_StartCanaryRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func startCanary<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_StartCanaryRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_StartCanaryRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "StartShadow" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Has a version see what is asked and answer nobody.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ArchiveRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func startShadow<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ArchiveRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Rollback" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Ends the canary, or brings back the version that was in production before.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_RollbackRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func rollback<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_RollbackRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "GetRollout" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_RollbackRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_Rollout` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func getRollout<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_RollbackRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Rollout>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Rollout>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "ListRegistered" method.
@@ -6943,6 +7653,138 @@ extension Martlet_V1_Registry {
             try await self.client.unary(
                 request: request,
                 descriptor: Martlet_V1_Registry.Method.Archive.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "StartCanary" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Gives a version a share of the keys.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_StartCanaryRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_StartCanaryRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func startCanary<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_StartCanaryRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_StartCanaryRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.StartCanary.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "StartShadow" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Has a version see what is asked and answer nobody.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_ArchiveRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func startShadow<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_ArchiveRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.StartShadow.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Rollback" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Ends the canary, or brings back the version that was in production before.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_RollbackRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_ModelVersion` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func rollback<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_RollbackRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_ModelVersion>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.Rollback.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "GetRollout" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+        ///   - serializer: A serializer for `Martlet_V1_RollbackRequest` messages.
+        ///   - deserializer: A deserializer for `Martlet_V1_Rollout` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func getRollout<Result>(
+            request: GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>,
+            serializer: some GRPCCore.MessageSerializer<Martlet_V1_RollbackRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Martlet_V1_Rollout>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Rollout>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Martlet_V1_Registry.Method.GetRollout.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -7238,6 +8080,118 @@ extension Martlet_V1_Registry.ClientProtocol {
         )
     }
 
+    /// Call the "StartCanary" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Gives a version a share of the keys.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_StartCanaryRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func startCanary<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_StartCanaryRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.startCanary(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_StartCanaryRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ModelVersion>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StartShadow" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Has a version see what is asked and answer nobody.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_ArchiveRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func startShadow<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.startShadow(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_ArchiveRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ModelVersion>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Rollback" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Ends the canary, or brings back the version that was in production before.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func rollback<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.rollback(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_RollbackRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_ModelVersion>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetRollout" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Martlet_V1_RollbackRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getRollout<Result>(
+        request: GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Rollout>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.getRollout(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Martlet_V1_RollbackRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Martlet_V1_Rollout>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "ListRegistered" method.
     ///
     /// > Source IDL Documentation:
@@ -7501,6 +8455,134 @@ extension Martlet_V1_Registry.ClientProtocol {
             metadata: metadata
         )
         return try await self.archive(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StartCanary" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Gives a version a share of the keys.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func startCanary<Result>(
+        _ message: Martlet_V1_StartCanaryRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_StartCanaryRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.startCanary(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StartShadow" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Has a version see what is asked and answer nobody.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func startShadow<Result>(
+        _ message: Martlet_V1_ArchiveRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_ArchiveRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.startShadow(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Rollback" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Ends the canary, or brings back the version that was in production before.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func rollback<Result>(
+        _ message: Martlet_V1_RollbackRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_ModelVersion>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.rollback(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetRollout" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getRollout<Result>(
+        _ message: Martlet_V1_RollbackRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Martlet_V1_Rollout>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Martlet_V1_RollbackRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.getRollout(
             request: request,
             options: options,
             onResponse: handleResponse
