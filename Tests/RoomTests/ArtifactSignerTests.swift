@@ -37,7 +37,8 @@ struct ArtifactSignerTests {
     let changes: [(inout ModelVersion) -> Void] = [
       { $0.artifact = BlobDigest(hex: "other") }, { $0.version = 4 }, { $0.model = "fraud" },
       { $0.format = "onnx" }, { $0.features.removeLast() }, { $0.features.reverse() },
-      { $0.artifactSignature?.removeLast() }, { $0.artifactSignature = "hmac-sha256:\(signer.keyName):00" },
+      { $0.artifactSignature?.removeLast() },
+      { $0.artifactSignature = "hmac-sha256:\(signer.keyName):00" },
       { $0.artifactSignature = "none" },
       { $0.native = NativeForm(kind: "linear", modelClass: "", artifact: BlobDigest(hex: "n")) },
     ]

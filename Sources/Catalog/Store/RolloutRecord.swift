@@ -151,7 +151,7 @@ extension CatalogStore {
       if running?.version == version, running?.share == share { return false }
       try RolloutRecord.check(
         try ModelVersionRecord.find(db, model: model, version: version), becomes: .canary, db)
-      _ = try Self.move(db, (model, version), to: .canary, who: who, why: why, at: now)
+      _ = try Self.move(model, version, to: .canary, who: who, why: why, at: now, db)
       try RolloutRecord.setShare(share, of: version, model: model, since: now, db)
       try RolloutRecord.insert(
         RolloutDecisionRecord(
@@ -170,7 +170,7 @@ extension CatalogStore {
     _ = try await changing("the shadow cannot be started") { db in
       try RolloutRecord.check(
         try ModelVersionRecord.find(db, model: model, version: version), becomes: .shadow, db)
-      return try Self.move(db, (model, version), to: .shadow, who: who, why: why, at: now)
+      return try Self.move(model, version, to: .shadow, who: who, why: why, at: now, db)
     }
     return try await found(model, version)
   }
@@ -205,8 +205,8 @@ extension CatalogStore {
         model: model, version: version, kind: kind, share: canary.share, who: who, why: why,
         evidence: evidence, at: now), db)
     return try move(
-      db, (model, version), to: kind == .promoted ? .production : .archived, who: who, why: why,
-      at: now)
+      model, version, to: kind == .promoted ? .production : .archived, who: who, why: why,
+      at: now, db)
   }
 
   /// Ends the canary that runs; without one, the version that was in production before is again.
@@ -235,8 +235,8 @@ extension CatalogStore {
           model: model, version: current.version, kind: .rolledBack, share: nil, who: who,
           why: why, evidence: nil, at: now), db)
       return try Self.move(
-        db, (model, previous), to: .production, who: who,
-        why: "version \(current.version) was rolled back: \(why)", at: now)
+        model, previous, to: .production, who: who,
+        why: "version \(current.version) was rolled back: \(why)", at: now, db)
     }
     guard let production = snapshot.production(of: model) else {
       throw PlatformError(.failedPrecondition, "model '\(model)' has no version in production")

@@ -227,7 +227,9 @@ private struct UniqueJudge {
   func record(_ row: Int, _ fault: RowFault) -> QuarantinedRecord {
     QuarantinedRecord(
       source: rows.source.name, record: RecordText(rows, row).text, reason: fault.reason,
-      kind: .unique, position: rows.places == nil ? "event \(rows.eventIDs[row])" : rows.position(of: row), eventID: rows.eventIDs[row],
+      kind: .unique,
+      position: rows.places == nil ? "event \(rows.eventIDs[row])" : rows.position(of: row),
+      eventID: rows.eventIDs[row],
       replayOf: rows.replays.isEmpty ? nil : rows.replays[row])
   }
 }

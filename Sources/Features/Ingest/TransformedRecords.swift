@@ -19,7 +19,8 @@ extension TransformedRows {
       guard column.count == count else {
         throw PlatformError(
           .userCode,
-          "\(function) returned \(column.count) cells for column '\(column.name)'; expected \(count)")
+          "\(function) returned \(column.count) cells for column '\(column.name)'; expected \(count)"
+        )
       }
       let (cells, misfits) = column.fitted(to: declared.type)
       fitted.columns[index] = cells
@@ -118,7 +119,9 @@ extension Value {
     case (.int64(let number), .double): return .double(Double(number))
     case (.double(let number), .int64): return Int64(exactly: number).map { .int64($0) }
     case (.list(let elements), .array(let element, let length)):
-      guard elements.count == length ?? min(elements.count, Limits.arrayElements) else { return nil }
+      guard elements.count == length ?? min(elements.count, Limits.arrayElements) else {
+        return nil
+      }
       return elements.converted(to: ColumnType(element)).map { .list($0) }
     default: return nil
     }

@@ -187,7 +187,8 @@ package struct Validator {
       )
     }
     var instants = local
-    for row in instants.indices where found.isPresent(row) && Timestamp.bounds.contains(local[row]) {
+    for row in instants.indices where found.isPresent(row) && Timestamp.bounds.contains(local[row])
+    {
       instants[row] = reader.instant(ofLocal: local[row])
     }
     zone = reader

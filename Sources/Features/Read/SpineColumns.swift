@@ -33,7 +33,8 @@ struct SpineColumns {
       guard let row = column.rowsOutsideCalendar.first else { continue }
       throw PlatformError(
         .invalidArgument,
-        "row \(row + 1) of the spine is not \(Timestamp.boundsText) in column '\(column.name)'; correct it")
+        "row \(row + 1) of the spine is not \(Timestamp.boundsText) in column '\(column.name)'; correct it"
+      )
     }
     self.spine = spine
     self.time = time

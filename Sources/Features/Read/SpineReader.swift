@@ -186,7 +186,8 @@ package struct SpineReader: Sendable {
       guard isLocal else { return column }
       guard var reader = offsets?.reader() else { throw withoutZone(0) }
       return Column(
-        name: column.name, values: .timestamp(
+        name: column.name,
+        values: .timestamp(
           all.map { Timestamp.bounds.contains($0) ? reader.instant(ofLocal: $0) : $0 }),
         presence: column.presence)
     case .string(let all):

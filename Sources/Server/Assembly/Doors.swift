@@ -59,6 +59,7 @@ struct GRPCDoor: Service {
       ServingService(services: services),
       MonitoringService(services: services), OrchestratorService(services: services),
       RegistryService(services: services), InferenceGRPCService(services: services),
+      InferenceHotMethod(services: services),
     ]
     let names = ["FeatureStore", "Serving", "Monitoring", "Orchestrator", "Registry"]
     let server = GRPCServer(

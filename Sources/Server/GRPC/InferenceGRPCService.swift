@@ -40,7 +40,7 @@ struct InferenceGRPCService: Inference_GRPCInferenceService.ServiceProtocol {
     }
   }
 
-  private func infer(
+  func infer(
     _ message: Inference_ModelInferRequest, timeout: Span?
   ) async throws -> Inference_ModelInferResponse {
     let answer = try await inference.infer(

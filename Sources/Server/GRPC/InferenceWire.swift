@@ -4,9 +4,9 @@ import SwiftProtobuf
 import Wire
 
 /// The protocol's messages and the platform's own values.
-enum InferenceWire {
+package enum InferenceWire {
   /// - Throws: `invalid_argument` where tensors are not as they say.
-  static func call(_ request: Inference_ModelInferRequest) throws -> InferenceCall {
+  package static func call(_ request: Inference_ModelInferRequest) throws -> InferenceCall {
     var call = InferenceCall()
     call.id = try InferenceReader.checked(id: request.id)
     call.parameters = json(request.parameters)

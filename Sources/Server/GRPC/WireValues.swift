@@ -67,10 +67,12 @@ extension ColumnValues {
 extension Timestamp {
   init(_ wire: Google_Protobuf_Timestamp) throws {
     let (whole, isBeyond) = wire.seconds.multipliedReportingOverflow(by: 1_000_000)
-    guard !isBeyond, Timestamp.bounds.contains(whole), (0..<1_000_000_000).contains(wire.nanos) else {
+    guard !isBeyond, Timestamp.bounds.contains(whole), (0..<1_000_000_000).contains(wire.nanos)
+    else {
       throw PlatformError(
         .invalidArgument,
-        "a time of \(wire.seconds) s and \(wire.nanos) ns since 1970 is not \(Timestamp.boundsText) with 0 to 999,999,999 ns")
+        "a time of \(wire.seconds) s and \(wire.nanos) ns since 1970 is not \(Timestamp.boundsText) with 0 to 999,999,999 ns"
+      )
     }
     self.init(microseconds: whole + Int64(wire.nanos) / 1_000)
   }

@@ -140,7 +140,8 @@ extension JSON {
     for member in members where !known.contains(member.key) {
       throw PlatformError(
         .invalidArgument,
-        "there is no member '\(member.key)' in the body of this call\(suggestion(for: member.key, among: known))")
+        "there is no member '\(member.key)' in the body of this call\(suggestion(for: member.key, among: known))"
+      )
     }
   }
 }

@@ -37,6 +37,21 @@ package struct InferenceCall: Sendable {
     return microseconds == 0 ? nil : Span(microseconds: microseconds)
   }
 
+  /// `high`, `normal` or `low`, or a number as Triton has it: 1 goes first, 0 is the default, and above 1 is behind; nil where
+  /// the caller says nothing.
+  package func priority() throws -> CallPriority? {
+    switch parameters["priority"] {
+    case nil, .null?, .int(0)?: return nil
+    case .int(1)?: return .high
+    case .int(let number)? where number > 1: return .low
+    case .string(let text)?: return try CallPriority(named: text, in: "the parameter 'priority'")
+    case let other?:
+      throw PlatformError(
+        .invalidArgument,
+        "the parameter 'priority' must be high, normal, low, or a whole number, not \(other.text)")
+    }
+  }
+
   /// Whether outputs are binary that do not say.
   package var wantsBinary: Bool { parameters["binary_data_output"]?.bool ?? false }
 

@@ -20,7 +20,11 @@ struct InferenceService: Sendable {
     request.wantsOneVersion = true
     request.timeout = [try call.timeout(), deadline].compactMap { $0 }.min()
     try InferenceRows(signature).fill(&request, from: call)
-    return try InferenceAnswer(try await services.predict(request), to: call)
+    let priority = try call.priority() ?? CallPriority.current
+    let answer = try await CallPriority.$current.withValue(priority) { [request] in
+      try await services.predict(request)
+    }
+    return try InferenceAnswer(answer, to: call)
   }
 
   /// Before anything is computed; the answering version may still differ.

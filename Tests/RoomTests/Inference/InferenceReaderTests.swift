@@ -48,6 +48,20 @@ struct InferenceReaderTests {
     #expect(call.outputs.map(\.isBinary) == [nil, false])
   }
 
+  @Test("a priority is a word, or Triton's number")
+  func priorities() throws {
+    for (text, priority) in [
+      ("0", nil), ("1", .high), ("7", .low), (#""high""#, .high), (#""LOW""#, .low), ("null", nil),
+    ] as [(String, CallPriority?)] {
+      let call = try InferenceSample.read(#"{"inputs":[],"parameters":{"priority":\#(text)}}"#)
+      #expect(try call.priority() == priority)
+    }
+    for text in ["-1", "true", #""hihg""#] {
+      let call = try InferenceSample.read(#"{"inputs":[],"parameters":{"priority":\#(text)}}"#)
+      #expect(InferenceSample.error { try call.priority() }?.code == .invalidArgument)
+    }
+  }
+
   static let written: [(text: String, elements: ColumnValues)] = [
     (#""datatype":"FP64","shape":[2],"data":[1,2.5]"#, .double([1, 2.5])),
     (#""datatype":"FP32","shape":[2,1],"data":[[1e3],[-0.5]]"#, .double([1_000, -0.5])),
