@@ -189,8 +189,6 @@ struct ModelsCommand: AsyncParsableCommand {
     var more: [JSON.Member] = []
   }
 
-  static var user: String { ProcessInfo.processInfo.environment["USER"] ?? NSUserName() }
-
   /// Moves a version to another stage and prints it.
   static func move(_ call: Transition) async throws {
     let body = JSON.object(
