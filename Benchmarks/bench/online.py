@@ -126,7 +126,9 @@ def messages(plan: Plan) -> ModuleType:
             f"--python_out={output}",
             "martlet/v1/martlet.proto",
             "martlet/v1/jobs.proto",
+            "martlet/v1/monitoring.proto",
             "martlet/v1/registry.proto",
+            "martlet/v1/rollout.proto",
         ]
     )
     if status:

@@ -49,7 +49,8 @@ package final class Predictor: Sendable {
     let allowed = min(request.timeout ?? timeout, timeout)
     let call = PredictCall(
       requestID: request.requestID ?? requestIDs.next(), model: model, snapshot: snapshot,
-      routes: served.routes(of: request.model), number: request.version, rows: request.vectors.map { .init(repeating: [:], count: $0.count) } ?? request.rows,
+      routes: served.routes(of: request.model), number: request.version,
+      rows: request.vectors.map { .init(repeating: [:], count: $0.count) } ?? request.rows,
       vectors: request.vectors,
       wantsExplanation: request.wantsExplanation,
       start: start, allowed: allowed)

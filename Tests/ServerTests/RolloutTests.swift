@@ -216,7 +216,8 @@ extension WholeProgram {
         try await waitUntil("version 1 answers all keys") {
           try await Self.mixed(rest).allSatisfy { $0["version"]?.int == 1 }
         }
-        let refused = try await rest.post("/api/v1/models/churn/versions/2/canary", #"{"share": 2}"#)
+        let refused = try await rest.post(
+          "/api/v1/models/churn/versions/2/canary", #"{"share": 2}"#)
         #expect(refused.status == 400, "\(refused)")
       }
     }

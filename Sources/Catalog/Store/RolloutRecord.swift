@@ -27,8 +27,9 @@ enum RolloutRecord {
   static func check(
     _ version: ModelVersion, becomes stage: ModelStage, _ db: Database
   ) throws {
-    guard let production = try ModelVersionRecord.versions(db, of: version.model)
-      .first(where: { $0.stage == .production })
+    guard
+      let production = try ModelVersionRecord.versions(db, of: version.model)
+        .first(where: { $0.stage == .production })
     else {
       if stage == .shadow { return }
       throw PlatformError(

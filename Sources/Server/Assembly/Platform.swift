@@ -72,7 +72,8 @@ package struct Platform: Sendable {
     let datasets = Self.datasets(
       warehouse, ingestor, catalog, blobs, clock, spool: data + "/spool")
     let training = TrainingJob(
-      steps: Self.trainingSteps(datasets, serving.predictor, serving.engine), compute: compute, blobs: blobs,
+      steps: Self.trainingSteps(datasets, serving.predictor, serving.engine), compute: compute,
+      blobs: blobs,
       registry: catalog, snapshot: online.visible, clock: clock,
       timeout: configuration.workers.taskTimeout)
     let openLineage = OpenLineageLog(

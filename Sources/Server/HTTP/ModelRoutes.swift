@@ -51,19 +51,7 @@ struct ModelRoutes {
         found, who: body["who"]?.string ?? "api", why: body["why"]?.string ?? "")
       return JSONResponse.ok(version(signed))
     }
-    for (verb, explains) in [("predict", false), ("explain", true)] {
-      router.post("models/:model/\(verb)") { request, context in
-        let body = try await request.json()
-        let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
-        let answer = try await CallPriority.$current.withValue(priority ?? .current) {
-          try await services.predict(
-            model: context.name("model"), version: body["version"]?.int, rows: rows(body),
-            requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]),
-            wantsExplanation: explains)
-        }
-        return JSONResponse.bytes(PredictionJSON.answer(answer))
-      }
-    }
+    addPredictions(to: router)
     router.post("models/:model/train") { request, context in
       let body = try await request.json()
       let job = try await services.train(
@@ -78,6 +66,22 @@ struct ModelRoutes {
       let window = try request.query("window").map(services.window)
       let report = try await services.monitor.run(model: context.name("model"), window: window)
       return JSONResponse.ok(drift(report))
+    }
+  }
+
+  private func addPredictions(to router: RouterGroup<HTTPRouter.Context>) {
+    for (verb, explains) in [("predict", false), ("explain", true)] {
+      router.post("models/:model/\(verb)") { request, context in
+        let body = try await request.json()
+        let priority = try CallPriority(named: body["priority"]?.string, in: "'priority'")
+        let answer = try await CallPriority.$current.withValue(priority ?? .current) {
+          try await services.predict(
+            model: context.name("model"), version: body["version"]?.int, rows: rows(body),
+            requestID: body["request_id"]?.string, timeout: timeout(body["timeout_ms"]),
+            wantsExplanation: explains)
+        }
+        return JSONResponse.bytes(PredictionJSON.answer(answer))
+      }
     }
   }
 

@@ -83,15 +83,16 @@ struct CanaryStoreTests {
     }
   }
 
-  @Test("there is one canary; the one before is archived")
+  @Test("there is one canary; the one before is registered again")
   func one() async throws {
     try await promoteFirst()
     _ = try await store.startCanary(model: "churn", version: 2, who: "ann", why: "new")
     _ = try await store.startShadow(model: "churn", version: 4, who: "ann", why: "look")
     _ = try await store.startCanary(model: "churn", version: 3, who: "ann", why: "newer")
-    #expect(try await stages() == [1: .production, 2: .archived, 3: .canary, 4: .shadow])
+    #expect(try await stages() == [1: .production, 2: .registered, 3: .canary, 4: .shadow])
     let audit = try await store.transitions(of: "churn")
-    #expect(audit.contains { $0.version == 2 && $0.why == "version 3 became the canary: newer" })
+    #expect(
+      audit.contains { $0.version == 2 && $0.why == "version 3 took its place as canary: newer" })
   }
 
   @Test("a decision moves the version and is stored with its evidence, once")

@@ -37,6 +37,7 @@ struct DefinitionUseTests {
         label: {source: outcomes, value: churned, delay: 7d}
         train: {run: train.py:train, holdout: 0.3, metric: log_loss}
         drift: {window: 10m, retrain_above: 0.2}
+        rollout: {canary: 10%, after: {requests: 2000, error_rate: 1%, p95_ratio: 1.2, drift: 0.2}}
     """, ""
   )
 
