@@ -81,10 +81,10 @@ class Piece:
 
 
 def transformed(function: Function, rows: Columns, *, explain: bool = False) -> Transformed:
-    """Calls the function; narrows down to the rows for which it raises, or answers what cannot be kept.
+    """Calls the function; narrows down to the rows for which it raises or answers nonsense.
 
-    With `explain` every such row has its whole traceback. What is wrong with the answer for every row, or with its
-    shape, is a fault of the function.
+    With `explain` every such row has its whole traceback. What is wrong with the answer for every
+    row, or with its shape, is a fault of the function.
     """
     like = {column.name: column for column in rows.columns}
     pieces = _pieces(function, wire.arrays(rows), 0, rows.rows)
@@ -112,7 +112,7 @@ def _checked(function: Function, like: Mapping[str, Column]) -> Function:
 
 
 def _alike(pieces: list[Piece], like: Mapping[str, Column]) -> list[Piece]:
-    """Pieces whose columns are of other kinds than those of most rows become failures: they cannot stand in one column."""
+    """Pieces whose columns are of other kinds than those of most rows become failures."""
     kinds: dict[tuple[str, ...], int] = {}
     found = []
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Times and arrays that no event can have, from files, spines and queries: refused by the row, and the platform goes on."""
+"""Times and arrays that no event can have, from files, spines and queries."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ class Prediction(Answer):
 class Predictions(Answer):
     """One prediction for each row, in their order, and by which version.
 
-    Where rows went different ways (`route` is "mixed"), `version` and `stage` are None and each prediction has its own.
+    Where rows went different ways (`route` is "mixed"), `version` and `stage` are None and each
+    prediction has its own.
     """
 
     request_id: str
