@@ -50,7 +50,7 @@ def refusal(client: martlet.Client) -> str:
 
 def signature(running: RunningPlatform, version: int) -> str:
     shown = command(running, "models", "show", "churn", str(version), "--json")
-    return str(json.loads(shown.stdout)["signature"])
+    return str(json.loads(shown.stdout)["artifact_signature"])
 
 
 @pytest.fixture(scope="module")

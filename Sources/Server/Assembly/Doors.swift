@@ -51,9 +51,10 @@ struct GRPCDoor: Service {
 
   func run() async throws {
     let configuration = services.configuration.server
-    var interceptors: [any ServerInterceptor] = [ErrorTranslationInterceptor()]
+    // What leaves an interceptor and is no RPCError yet is made an unknown error by the library: the one that translates is the innermost.
+    var interceptors: [any ServerInterceptor] = []
     if let token = configuration.token { interceptors.append(TokenInterceptor(token: token.value)) }
-    interceptors.append(PriorityInterceptor())
+    interceptors += [PriorityInterceptor(), ErrorTranslationInterceptor()]
     let api: [any RegistrableRPCService] = [
       FeatureStoreService(services: services), OnlineReadService(services: services),
       ServingService(services: services),

@@ -61,9 +61,7 @@ struct PriorityInterceptor: ServerInterceptor {
       StreamingServerResponse<Output>
   ) async throws -> StreamingServerResponse<Output> {
     let text = request.metadata[stringValues: "priority"].first { _ in true }
-    guard let priority = try CallPriority(named: text, in: "the metadata 'priority'") else {
-      return try await next(request, context)
-    }
+    guard let priority = try Self.priority(text) else { return try await next(request, context) }
     var response = try await CallPriority.$current.withValue(priority) {
       try await next(request, context)
     }
@@ -75,6 +73,14 @@ struct PriorityInterceptor: ServerInterceptor {
       response.accepted = .success(contents)
     }
     return response
+  }
+
+  private static func priority(_ text: String?) throws -> CallPriority? {
+    do {
+      return try CallPriority(named: text, in: "the metadata 'priority'")
+    } catch {
+      throw rpcError(error)
+    }
   }
 }
 

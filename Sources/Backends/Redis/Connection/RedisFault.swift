@@ -98,7 +98,7 @@ enum RedisFault {
   static func foreign(_ what: String, key: [UInt8]) -> PlatformError {
     PlatformError(
       .storage,
-      "a key of the online store holds \(what); it was changed by another program or another version: rebuild the online store from the warehouse",
+      "the key '\(String(decoding: key, as: UTF8.self))' of the online store holds \(what); it was changed by another program or another version: rebuild the online store from the warehouse",
       context: ["key": String(decoding: key, as: UTF8.self)])
   }
 
