@@ -114,10 +114,10 @@ def test_a_query_may_answer_with_times_that_no_event_has(
     address = client_platform.address
     query = json.dumps({"sql": f"SELECT {expression} AS t, 1 AS one"}).encode()
     call = urllib.request.Request(
-        f"http://{address}/api/v1/sql", query, {"Content-Type": "application/json"}
+        f"{address}/api/v1/sql", query, {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(call) as answer:
-        assert json.load(answer)["rows"][0]["one"] == 1
+        assert json.load(answer)["rows"][0][1] == 1
     with martlet.Client(address) as client:
         assert client.sql("SELECT 1 AS one", as_="arrow").num_rows == 1
 

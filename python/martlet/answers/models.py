@@ -63,7 +63,7 @@ class Job(Answer):
 
 @dataclass(frozen=True)
 class Prediction(Answer):
-    """One value, by which version, and the features that it was made from, each with value, status, event time."""
+    """One value, by which version, and the features that it was made from, with their statuses."""
 
     value: Any
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
