@@ -207,7 +207,7 @@ package struct ColumnBackfill: Sendable {
     try next.note(made.columns.map(\.name), origins, source, function)
     let table = try await online.warehouse.eventTable(of: source.name)
     let recomputed = RecomputedRows(
-      rows, raw: raw, unknown: unknown, made: made, conformed: made.columns, columns: next.columns,
+      rows, raw: raw, unknown: unknown, made: made, columns: next.columns,
       table: table, by: function)
     tell(recomputed.failures, after: next.failed)
     next.failed += Int64(recomputed.failures.count)

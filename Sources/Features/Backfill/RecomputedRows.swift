@@ -11,13 +11,13 @@ struct RecomputedRows {
   ///   - columns: those that are written.
   init(
     _ rows: StoredRows, raw: [Column], unknown: Set<Int>, made: TransformedRows,
-    conformed: [Column], columns: [String], table: EventTable, by function: CodeReference
+    columns: [String], table: EventTable, by function: CodeReference
   ) {
     var faults = made.faults(over: raw, by: function)
     for row in unknown where made.faults[row] == nil { faults[row] = nil }
-    let names = conformed.map(\.name)
+    let names = made.columns.map(\.name)
     let cells = columns.compactMap { name in
-      conformed.first { $0.name == name } ?? raw.first { $0.name == name }
+      made.columns.first { $0.name == name } ?? raw.first { $0.name == name }
     }
     var absences: [String?] = []
     var before: [String?] = []
